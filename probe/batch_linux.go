@@ -1,0 +1,397 @@
+package probe
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/go-kit/log/level"
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/packet"
+)
+
+const (
+	// tick is how often the loop wakes. Each wake-up costs some 10 µs, so longer is
+	// cheaper; three ticks must fit into little more than 10 ms, so that no 10 ms of
+	// the second carry more than 1.2 times their share.
+	tick = 4 * time.Millisecond
+	// stallAfter is the pause after which the loop says that it was stopped.
+	stallAfter = time.Second
+	// healthEvery is how often shares of skipped and failed probes are judged.
+	healthEvery = time.Second
+	// troubleShare is the share of skipped or failed probes in a second above which
+	// the prober is unhealthy: one broadcast address in a /24 is below it.
+	troubleShare = 0.01
+	// drainEvery is how many packets are sent before replies are read in between:
+	// a quarter of what the receive buffer holds, stamps included.
+	drainEvery = 4096
+)
+
+// batch is the engine for many targets: one thread that wakes every tick, sends what
+// is due in few system calls, and reads what has come in few more. Nothing wakes it in
+// between, and no memory is allocated per packet.
+type batch struct {
+	o       Options
+	metrics *metrics
+	key     *packet.Key
+	clock   *clock
+
+	mu      sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
+	sockets map[socketKey]*socket
+	list    []*socket // the same, in order
+	mode    transmitMode
+	slots   []*slot // by number; a number is given again only when its target is gone
+	free    []uint32
+	byAddr  map[netip.Addr]*slot
+	groups  []*group
+	queues  map[time.Duration]*deadlines
+	replied []reply // answered, to be recorded when their transmit stamps are read
+
+	drained    int64 // when the sockets were found empty last
+	sinceDrain int   // packets sent since
+	judged     int64 // when shares were judged last
+	sent       int   // since judged
+	skipped    int
+	failed     int
+	lastError  error
+}
+
+// reply is an answered probe that is not recorded yet.
+type reply struct {
+	slot   *slot
+	flight *flight
+	serial uint32
+}
+
+var _ Engine = (*batch)(nil)
+
+func newAuto(o Options) (Engine, error) { return newBatch(o) }
+
+func newBatch(o Options) (Engine, error) {
+	b, err := newBatchEngine(o, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func newBatchEngine(o Options, now func() time.Time) (*batch, error) {
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &batch{
+		o: o, metrics: m, key: packet.NewKey(), clock: newClock(now),
+		sockets: map[socketKey]*socket{},
+		byAddr:  map[netip.Addr]*slot{},
+		queues:  map[time.Duration]*deadlines{},
+	}, nil
+}
+
+// Run implements Engine.
+func (b *batch) Run(ctx context.Context) error {
+	// The loop sleeps in the kernel, most of the time: a thread of its own spares the
+	// scheduler from handing its work around.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer b.closeSockets()
+
+	b.mu.Lock()
+	b.clock.update()
+	b.drained, b.judged = b.clock.now, b.clock.now
+	b.mu.Unlock()
+	next := b.clock.now + int64(tick)
+	for ctx.Err() == nil {
+		sleep(next - b.clock.monotonic())
+		b.mu.Lock()
+		b.tick()
+		now := b.clock.now
+		b.mu.Unlock()
+		next += int64(tick)
+		if next <= now {
+			next = now + int64(tick) // late: keep the pace, do not make up for it
+		}
+	}
+	return nil
+}
+
+// sleep sleeps in the kernel for so many nanoseconds. An early return by a signal is
+// as good: a tick early does no harm.
+func sleep(ns int64) {
+	if ns <= 0 {
+		runtime.Gosched()
+		return
+	}
+	ts := unix.NsecToTimespec(ns)
+	_ = unix.Nanosleep(&ts, nil)
+}
+
+// tick does all that is to be done now. What has arrived is read before anything is
+// judged lost, so that a pause of ours is never a loss of theirs.
+func (b *batch) tick() {
+	if step := b.clock.update(); step != 0 {
+		b.metrics.clockSteps.Inc()
+		b.trouble(ReasonClockStep, fmt.Sprintf("the wall clock was set by %v", step))
+	}
+	now := b.clock.now
+	if pause := now - b.drained; pause > int64(stallAfter) {
+		b.metrics.stalls.Inc()
+		b.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
+	}
+	b.drain(now)
+	b.expire(now)
+	for _, g := range b.groups {
+		b.sendDue(g)
+	}
+	b.flushAll()
+	if now-b.judged >= int64(healthEvery) {
+		b.judge(now)
+	}
+}
+
+// judge reports when too many probes of the last second were skipped or refused by the
+// local system, and keeps the slow counters.
+func (b *batch) judge(now int64) {
+	b.countAllDrops()
+	total := float64(b.sent + b.skipped + b.failed)
+	if share := float64(b.skipped) / total; b.skipped > 0 && share > troubleShare {
+		b.trouble(ReasonSkipped, fmt.Sprintf("%.1f %% of the probes of a second could not be sent in time", share*100))
+	}
+	if share := float64(b.failed) / total; b.failed > 0 && share > troubleShare {
+		b.trouble(ReasonSendError, fmt.Sprintf("%.1f %% of the probes of a second could not be sent: %v", share*100, b.lastError))
+	}
+	b.judged, b.sent, b.skipped, b.failed = now, 0, 0, 0
+}
+
+// trouble reports to Health and logs what is new.
+func (b *batch) trouble(r Reason, detail string) {
+	if b.o.Health.Report(r, detail) {
+		_ = level.Warn(b.o.Logger).Log("msg", "the prober itself is in trouble", "reason", r, "detail", detail)
+	}
+}
+
+// Apply implements Engine.
+func (b *batch) Apply(_ context.Context, targets []Target) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	opened, err := b.open(targets)
+	if err != nil {
+		return err
+	}
+	b.clock.update()
+	b.replace(targets)
+	for key, s := range b.sockets {
+		if s.targets == 0 {
+			s.close()
+			delete(b.sockets, key)
+		}
+	}
+	b.list = b.list[:0]
+	for _, s := range b.sockets {
+		b.list = append(b.list, s)
+	}
+	b.describe(opened)
+	return nil
+}
+
+func keyOf(t *Target) socketKey {
+	return socketKey{v6: !t.Addr.Is4(), source: t.Source, device: t.Interface}
+}
+
+// open opens the sockets that the targets need and that are not there yet. On an error
+// it closes what it opened.
+func (b *batch) open(targets []Target) (opened []*socket, err error) {
+	for i := range targets {
+		key := keyOf(&targets[i])
+		if b.sockets[key] != nil {
+			continue
+		}
+		s, err := openSocket(key, b.mode)
+		if err != nil {
+			for _, s := range opened {
+				s.close()
+				delete(b.sockets, s.key)
+			}
+			return nil, err
+		}
+		b.sockets[key] = s
+		opened = append(opened, s)
+	}
+	return opened, nil
+}
+
+// replace fits slots, groups and queues to the new targets.
+func (b *batch) replace(targets []Target) {
+	wanted := make(map[netip.Addr]bool, len(targets))
+	for i := range targets {
+		wanted[targets[i].Addr] = true
+	}
+	for addr, s := range b.byAddr {
+		if !wanted[addr] {
+			b.remove(s)
+		}
+	}
+	for _, s := range b.sockets {
+		s.targets = 0
+	}
+	for _, d := range b.queues {
+		d.targets = 0
+	}
+	for i := range targets {
+		b.put(&targets[i])
+	}
+	b.regroup()
+}
+
+func (b *batch) remove(s *slot) {
+	delete(b.byAddr, s.target.Addr)
+	s.used = false
+	s.flights = [2]flight{}
+	s.target = Target{}
+	s.traced = 0
+	b.free = append(b.free, s.index)
+}
+
+// put makes a slot for a new target, or gives a known one its new settings. A probe in
+// flight goes on; a target that moves to another socket leaves it behind unanswered.
+func (b *batch) put(t *Target) {
+	s := b.byAddr[t.Addr]
+	if s == nil {
+		if n := len(b.free); n > 0 {
+			s = b.slots[b.free[n-1]]
+			b.free = b.free[:n-1]
+		} else {
+			// A serial that nobody can guess makes a forged ICMP error with a short quote
+			// as hard as it can be (RFC 5927 section 4).
+			s = &slot{index: uint32(len(b.slots)), serial: rand.Uint32()}
+			b.slots = append(b.slots, s)
+		}
+		s.used, s.answered = true, 0
+		b.byAddr[t.Addr] = s
+	}
+	s.target = *t
+	socket := b.sockets[keyOf(t)]
+	if s.socket != socket {
+		s.flights = [2]flight{}
+		s.socket = socket
+	}
+	s.socket.targets++
+	s.socket.out.grow(packet.HeaderLen+t.Size, s.socket.requestType())
+	if s.queue = b.queues[t.Timeout]; s.queue == nil {
+		s.queue = &deadlines{timeout: int64(t.Timeout)}
+		b.queues[t.Timeout] = s.queue
+	}
+	s.queue.targets++
+}
+
+// regroup sorts the slots into groups by interval. A group that was there goes on where it was.
+func (b *batch) regroup() {
+	members := map[time.Duration][]uint32{}
+	for _, s := range b.slots {
+		if s.used {
+			members[s.target.Interval] = append(members[s.target.Interval], s.index)
+		}
+	}
+	old := map[int64]*group{}
+	for _, g := range b.groups {
+		old[g.interval] = g
+	}
+	b.groups = b.groups[:0]
+	now := b.clock.now
+	for interval, slots := range members {
+		g := old[int64(interval)]
+		since := now
+		if g == nil {
+			g = newGroup(interval, -b.clock.offset, now)
+		} else {
+			since = g.doneUntil(now)
+		}
+		g.fill(slots, func(i uint32) time.Duration { return phase(b.slots[i].target.Addr, interval) }, since)
+		b.groups = append(b.groups, g)
+	}
+}
+
+// describe logs how the new sockets work and sets the gauges that tell it.
+func (b *batch) describe(opened []*socket) {
+	for _, s := range opened {
+		_ = level.Info(b.o.Logger).Log("msg", "opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
+			"source", s.key.source, "interface", s.key.device, "receive_buffer", s.granted,
+			"transmit_timestamps", s.transmitSource(), "receive_timestamps", s.receiveSource())
+		if s.granted < receiveBuffer {
+			_ = level.Warn(b.o.Logger).Log("msg", "the receive buffer is smaller than asked for; a burst of replies may overflow it: raise net.core.rmem_max or give CAP_NET_ADMIN",
+				"receive_buffer", s.granted, "wanted", receiveBuffer)
+		}
+	}
+	b.gauges()
+}
+
+func (b *batch) gauges() {
+	m := b.metrics
+	kinds := map[string]float64{"dgram": 0, "raw": 0}
+	used := map[[2]string]float64{
+		{"transmit", "kernel"}: 0, {"transmit", "user"}: 0, {"receive", "kernel"}: 0, {"receive", "user"}: 0,
+	}
+	smallest := 0
+	for _, s := range b.list {
+		kinds[s.kind()]++
+		used[[2]string{"transmit", s.transmitSource()}] = 1
+		used[[2]string{"receive", s.receiveSource()}] = 1
+		if smallest == 0 || s.granted < smallest {
+			smallest = s.granted
+		}
+	}
+	for kind, n := range kinds {
+		m.sockets.WithLabelValues(kind).Set(n)
+	}
+	for k, v := range used {
+		m.timestamping.WithLabelValues(k[0], k[1]).Set(v)
+	}
+	m.receiveBuffer.Set(float64(smallest))
+}
+
+func (s *socket) transmitSource() string {
+	if s.transmit == transmitNone {
+		return "user"
+	}
+	return "kernel"
+}
+
+func (s *socket) receiveSource() string {
+	if s.receive {
+		return "kernel"
+	}
+	return "user"
+}
+
+// Trace implements Engine.
+func (b *batch) Trace(_ context.Context, addr netip.Addr, d time.Duration) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.byAddr[addr]
+	if s == nil {
+		return fmt.Errorf("%w: %s", ErrNoTarget, addr)
+	}
+	s.traced = 0
+	if d > 0 {
+		s.traced = b.clock.monotonic() + int64(d)
+	}
+	return nil
+}
+
+func (b *batch) closeSockets() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.list {
+		s.close()
+	}
+	b.list = nil
+	b.sockets = map[socketKey]*socket{}
+}
+
+var errStale = errors.New("more than a tenth of a second late")

@@ -1,0 +1,111 @@
+// Package probe asks addresses whether they are there, at an even pace, and hands
+// each result to the table of package prefix. It holds the scheduler and the
+// engines: batch (few sockets, many packets a system call, kernel timestamps; Linux)
+// and pro-bing (portable).
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"prefix_exporter/prefix"
+)
+
+// Target is one address to be pinged, and how.
+type Target struct {
+	Addr netip.Addr
+	// ID is the target_id of logs, prefix.TargetID(Addr).
+	ID string
+	// Handle is where its results go.
+	Handle prefix.Handle
+	// Interval between two echo requests, and Timeout, at most Interval.
+	Interval, Timeout time.Duration
+	// Size is the number of ICMP data bytes, 16 to 65,507.
+	Size int
+	// TTL (hop limit) 1 to 255, TOS (traffic class) 0 to 255.
+	TTL, TOS uint8
+	// Source is the source address; the zero Addr leaves it to the kernel.
+	Source netip.Addr
+	// Interface or VRF to leave by; empty leaves it to the routing table.
+	Interface string
+}
+
+// Recorder takes the results. *prefix.Table is one.
+type Recorder interface {
+	// Record must not block. sent is when the probe was sent, rtt is set for answers.
+	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
+}
+
+var _ Recorder = (*prefix.Table)(nil)
+
+// Engine sends echo requests to a set of targets until its context ends.
+type Engine interface {
+	// Run probes until the context ends, and then returns nil. It owns every
+	// goroutine and socket that it makes.
+	Run(ctx context.Context) error
+	// Apply replaces the targets. Unchanged ones keep their phase, their sequence
+	// and the probe in flight. It blocks until the engine works with the new set; on
+	// an error (a source address that is not there, say) the old set stays whole. Before
+	// Run, it only stores the set; opening sockets is then already done.
+	Apply(ctx context.Context, targets []Target) error
+	// Trace logs every packet of one address for so long from now on; 0 ends it.
+	// It returns ErrNoTarget if the address is not a target.
+	Trace(ctx context.Context, addr netip.Addr, d time.Duration) error
+}
+
+// ErrNoTarget says that an address is not probed.
+var ErrNoTarget = fmt.Errorf("no such target")
+
+// The engines, as named on the command line.
+const (
+	EngineAuto    = "auto"     // batch where the system has it, pro-bing elsewhere
+	EngineBatch   = "batch"    // Linux: few sockets, batches, kernel timestamps
+	EngineProBing = "pro-bing" // portable: github.com/prometheus-community/pro-bing
+)
+
+// Options is what an engine needs of its surroundings. None may be nil.
+type Options struct {
+	Recorder Recorder
+	Logger   log.Logger
+	// Registerer takes the metrics of the engine (prefix_exporter_…).
+	Registerer prometheus.Registerer
+	Health     *Health
+	// Trace takes the packets of traced addresses; nil: they are logged by Logger.
+	// It is called from the probing loop and must not block.
+	Trace func(Packet)
+}
+
+// Packet tells of one probe of a traced address.
+type Packet struct {
+	Addr     netip.Addr
+	ID       string
+	Sequence uint16
+	// Event is sent, answered, timeout, unreachable, ttl_exceeded, late, duplicate,
+	// unmatched, discarded, skipped or send_error.
+	Event string
+	// Sent and Received are by the best clock there is (the kernel's stamps, when
+	// there are some); the zero time where there is none.
+	Sent, Received time.Time
+	RTT            time.Duration
+	// From is who answered, if not Addr: the router that sent an ICMP error.
+	From netip.Addr
+	Err  error
+}
+
+// New makes an engine by name: auto, batch or pro-bing.
+func New(name string, o Options) (Engine, error) {
+	switch name {
+	case EngineAuto:
+		return newAuto(o)
+	case EngineBatch:
+		return newBatch(o)
+	case EngineProBing:
+		return newProBing(o)
+	}
+	return nil, fmt.Errorf("probe engine %q: must be auto, batch or pro-bing", name)
+}

@@ -1,0 +1,159 @@
+package probe
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// maxLag is how late a probe may leave; one that is later is skipped and counted. A
+// tenth of a second is far above what a busy machine costs a probe and far below what
+// would blur a second; it also bounds what can have to be caught up.
+const maxLag = 100 * time.Millisecond
+
+// golden is 2^64 divided by the golden ratio: multiples of it, modulo 2^64, spread
+// consecutive numbers more evenly than chance would (Knuth, TAOCP vol. 3, section 6.4).
+const golden = 0x9E3779B97F4A7C15
+
+// phase returns where in the interval an address is probed, in [0, interval): always
+// the same for the same address, and evenly spread for neighbours.
+func phase(addr netip.Addr, interval time.Duration) time.Duration {
+	b := addr.As16()
+	key := binary.BigEndian.Uint64(b[8:])
+	if !addr.Is4() {
+		// Different networks with the same host parts must not fall together.
+		key += bits.RotateLeft64(binary.BigEndian.Uint64(b[:8])*golden, 29)
+	}
+	high, _ := bits.Mul64(key*golden, uint64(interval))
+	return time.Duration(high)
+}
+
+// group is all targets of one interval, in the order in which they are due. Times are
+// nanoseconds on the monotonic clock of the engine.
+type group struct {
+	interval int64
+	maxLag   int64
+	phases   []int64  // ascending
+	slots    []uint32 // parallel to phases
+	cycle    int64    // when phase 0 of the current round is
+	next     int      // the first of the current round that has not been due
+}
+
+// newGroup makes an empty group. epoch is the monotonic time of the Unix epoch: rounds
+// are aligned to wall time, so that a restart keeps every address's phase.
+func newGroup(interval time.Duration, epoch, now int64) *group {
+	g := &group{interval: int64(interval), maxLag: int64(min(maxLag, interval/2))}
+	g.cycle = now - (now-epoch)%g.interval
+	return g
+}
+
+// fill replaces the targets. What is due after the moment since is still to come.
+func (g *group) fill(slots []uint32, phaseOf func(slot uint32) time.Duration, since int64) {
+	type entry struct {
+		phase int64
+		slot  uint32
+	}
+	entries := make([]entry, len(slots))
+	for i, s := range slots {
+		entries[i] = entry{int64(phaseOf(s)), s}
+	}
+	slices.SortFunc(entries, func(a, b entry) int {
+		if a.phase != b.phase {
+			return int(a.phase - b.phase)
+		}
+		return int(a.slot) - int(b.slot)
+	})
+	g.slots, g.phases = g.slots[:0], g.phases[:0]
+	for _, e := range entries {
+		g.slots, g.phases = append(g.slots, e.slot), append(g.phases, e.phase)
+	}
+	for g.cycle > since {
+		g.cycle -= g.interval
+	}
+	for g.cycle+g.interval <= since {
+		g.cycle += g.interval
+	}
+	g.next, _ = slices.BinarySearchFunc(g.phases, since-g.cycle, func(p, s int64) int {
+		if p <= s {
+			return -1
+		}
+		return 1
+	})
+}
+
+// peek returns the next target and when it is due; false if there is none at all.
+func (g *group) peek() (slot uint32, due int64, ok bool) {
+	if len(g.slots) == 0 {
+		return 0, 0, false
+	}
+	if g.next == len(g.slots) {
+		g.next = 0
+		g.cycle += g.interval
+	}
+	return g.slots[g.next], g.cycle + g.phases[g.next], true
+}
+
+// advance takes what peek returned off the schedule.
+func (g *group) advance() { g.next++ }
+
+// doneUntil returns the moment up to which everything due has been taken.
+func (g *group) doneUntil(now int64) int64 {
+	_, due, ok := g.peek()
+	if !ok {
+		return now
+	}
+	return min(now, due-1)
+}
+
+// quota is how many probes may leave in one tick: twice the even share, so that what a
+// late tick left behind is caught up without a burst.
+func (g *group) quota(tick int64) int {
+	return int(2*int64(len(g.slots))*tick/g.interval) + quotaSlack
+}
+
+// quotaSlack lets small groups, whose share of a tick is less than one, have neighbours in time.
+const quotaSlack = 8
+
+// expiry is one entry of a deadline queue.
+type expiry struct {
+	deadline int64
+	slot     uint32
+	serial   uint32
+}
+
+// deadlines is a queue of what is to expire, in the order of sending: with one timeout
+// for all of it, that is the order of the deadlines too. It is a ring that grows.
+type deadlines struct {
+	timeout int64
+	targets int      // how many use it
+	ring    []expiry // its length is a power of two
+	head, n int
+}
+
+func (d *deadlines) push(e expiry) {
+	if d.n == len(d.ring) {
+		bigger := make([]expiry, max(64, 2*len(d.ring)))
+		for i := range d.n {
+			bigger[i] = d.ring[(d.head+i)&(len(d.ring)-1)]
+		}
+		d.ring, d.head = bigger, 0
+	}
+	d.ring[(d.head+d.n)&(len(d.ring)-1)] = e
+	d.n++
+}
+
+// pop returns the next entry whose deadline is not after now.
+func (d *deadlines) pop(now int64) (e expiry, ok bool) {
+	if d.n == 0 {
+		return e, false
+	}
+	e = d.ring[d.head]
+	if e.deadline > now {
+		return e, false
+	}
+	d.head = (d.head + 1) & (len(d.ring) - 1)
+	d.n--
+	return e, true
+}

@@ -1,0 +1,215 @@
+package probe
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/prefix"
+)
+
+// userStampBatch is how many packets a system call sends when the clock must be read
+// around it: the fewer, the less is guessed about when each left.
+const userStampBatch = 16
+
+// sendDue sends what is due in a group, at most its quota, and skips what is too late.
+func (b *batch) sendDue(g *group) {
+	now := b.clock.now
+	for quota := g.quota(int64(tick)); quota > 0; {
+		i, due, ok := g.peek()
+		if !ok || due > now {
+			return
+		}
+		g.advance()
+		s := b.slots[i]
+		if now-due > g.maxLag {
+			b.skip(s, due)
+			continue
+		}
+		quota--
+		sock := s.socket
+		sock.add(b.key, s, s.next(), due)
+		if sock.out.n == batchSize || sock.transmit == transmitNone && sock.out.n == userStampBatch {
+			b.flush(sock)
+		}
+	}
+}
+
+func (b *batch) skip(s *slot, due int64) {
+	b.metrics.skipped.Inc()
+	b.skipped++
+	if s.traced != 0 {
+		b.trace(s, Packet{Sequence: uint16(s.serial + 1), Event: "skipped", Sent: b.clock.at(due), Err: errStale})
+	}
+}
+
+func (b *batch) flushAll() {
+	for _, s := range b.list {
+		b.flush(s)
+	}
+}
+
+// flush sends the batch of a socket. A packet that the kernel refuses is counted and
+// left out; the tail behind it is sent again, never the part before it.
+func (b *batch) flush(s *socket) {
+	out := &s.out
+	retried := -1
+	for first := 0; first < out.n; {
+		before := b.clock.monotonic()
+		n, errno := s.send(first)
+		switch {
+		case errno == 0:
+			b.launched(s, first, n, before)
+			first += n
+		case errno == unix.EINTR:
+		case errno == unix.EINVAL && s.transmit == transmitByID:
+			// A kernel before 6.13 does not know the control message.
+			b.lower(s, first)
+		case retried < first && pendingError(errno):
+			retried = first // the socket tells of an earlier packet; once is no refusal
+		default:
+			b.refused(s, first, errno)
+			first++
+		}
+	}
+	b.sinceDrain += out.n
+	out.n = 0
+	if b.sinceDrain >= drainEvery {
+		b.clock.update()
+		b.drain(b.clock.now)
+	}
+}
+
+// pendingError says whether an error may be the socket's memory of an ICMP error for an
+// earlier packet (ip(7), IP_RECVERR) and not the fate of this one.
+func pendingError(errno unix.Errno) bool {
+	switch errno {
+	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.ECONNREFUSED, unix.EMSGSIZE, unix.EPROTO,
+		unix.ENOPROTOOPT, unix.EACCES, unix.EHOSTDOWN, unix.ENONET, unix.EOPNOTSUPP:
+		return true
+	}
+	return false
+}
+
+// lower falls back to the next way of having transmit stamps, and rewrites the control
+// messages of what is still to be sent.
+func (b *batch) lower(s *socket, first int) {
+	s.lowerTransmit()
+	b.mode = max(b.mode, s.transmit)
+	for i := first; i < s.out.n; i++ {
+		s.putControl(i, s.out.slots[i])
+	}
+	b.describe([]*socket{s})
+}
+
+// launched puts the sent probes on their way.
+func (b *batch) launched(s *socket, first, n int, before int64) {
+	after := before
+	if s.transmit == transmitNone {
+		after = b.clock.monotonic()
+	}
+	for i := first; i < first+n; i++ {
+		sl, f := s.out.slots[i], s.out.flights[i]
+		handed := before
+		if s.transmit == transmitNone { // interpolated over the system call
+			handed += (after - before) * int64(i-first) / int64(n)
+		}
+		sl.launch(f, handed, s.drops)
+		b.metrics.lag.Observe(float64(before-s.out.dues[i]) / 1e9)
+		if sl.traced != 0 {
+			b.trace(sl, Packet{Sequence: uint16(f.serial), Event: "sent", Sent: b.clock.at(handed)})
+		}
+	}
+	b.metrics.sent.Add(float64(n))
+	b.sent += n
+}
+
+// refused counts a probe that the local system would not send. It is neither sent nor lost.
+func (b *batch) refused(s *socket, i int, errno unix.Errno) {
+	sl := s.out.slots[i]
+	name := unix.ErrnoName(errno)
+	if name == "" {
+		name = fmt.Sprintf("errno_%d", int(errno))
+	}
+	b.metrics.sendErrors.WithLabelValues(name).Inc()
+	b.failed++
+	b.lastError = fmt.Errorf("%s: %w", sl.target.Addr, errno)
+	if sl.traced != 0 {
+		b.trace(sl, Packet{Sequence: uint16(s.out.flights[i].serial), Event: "send_error", Err: errno})
+	}
+}
+
+// expire judges the probes whose deadline has passed.
+func (b *batch) expire(now int64) {
+	counted := false
+	for timeout, d := range b.queues {
+		for e, ok := d.pop(now); ok; e, ok = d.pop(now) {
+			s := b.slots[e.slot]
+			f := s.flight(e.serial)
+			if f == nil || f.state != flightOut {
+				continue
+			}
+			if !counted {
+				counted = true
+				b.countAllDrops()
+			}
+			b.expireOne(s, f)
+		}
+		if d.n == 0 && d.targets == 0 {
+			delete(b.queues, timeout)
+		}
+	}
+}
+
+// expireOne judges one probe whose deadline has passed, after the drops have been
+// counted. What the kernel may have dropped on our side is discarded, not lost.
+func (b *batch) expireOne(s *slot, f *flight) {
+	if f.drops != s.socket.drops {
+		b.discard(s, f)
+		return
+	}
+	b.lost(s, f, prefix.Timeout)
+}
+
+func (b *batch) countAllDrops() {
+	for _, s := range b.list {
+		b.countDrops(s)
+	}
+}
+
+// countDrops asks the kernel for what it dropped, and tells of it.
+func (b *batch) countDrops(s *socket) {
+	if n := s.readDrops(); n > 0 {
+		b.metrics.drops.Add(float64(n))
+		b.trouble(ReasonKernelDrop, fmt.Sprintf("the kernel dropped %d packets because the receive queue was full", n))
+	}
+}
+
+// lost records a probe that got no answer.
+func (b *batch) lost(s *slot, f *flight, o prefix.Outcome) {
+	f.state = flightNone
+	sent := b.clock.at(f.departure())
+	b.o.Recorder.Record(s.target.Handle, sent, o, 0)
+	if s.traced != 0 {
+		b.trace(s, Packet{Sequence: uint16(f.serial), Event: o.String(), Sent: sent})
+	}
+}
+
+// discard gives up a probe whose answer may have been dropped on our side.
+func (b *batch) discard(s *slot, f *flight) {
+	f.state = flightNone
+	b.metrics.discarded.WithLabelValues(string(ReasonKernelDrop)).Inc()
+	if s.traced != 0 {
+		b.trace(s, Packet{Sequence: uint16(f.serial), Event: "discarded", Sent: b.clock.at(f.departure())})
+	}
+}
+
+// trace hands out a packet of a traced address, until its time is over.
+func (b *batch) trace(s *slot, p Packet) {
+	if b.clock.now > s.traced {
+		s.traced = 0
+		return
+	}
+	p.Addr, p.ID = s.target.Addr, s.target.ID
+	b.o.Trace(p)
+}

@@ -1,0 +1,232 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/packet"
+)
+
+const (
+	// receiveBuffer holds all replies of a second of stall at 10,240 echoes a second,
+	// with their transmit stamps (about 800 bytes each as the kernel counts).
+	receiveBuffer = 16 << 20
+	// sendBuffer holds a tick's echoes many times over.
+	sendBuffer = 4 << 20
+	// defaultTTL and defaultTOS are what sockets are set to; only packets that differ carry them.
+	defaultTTL = 64
+	defaultTOS = 0
+	// scmTSOptID is SCM_TS_OPT_ID (linux/include/uapi/asm-generic/socket.h, since 6.13):
+	// the sender names the transmit stamp.
+	scmTSOptID = 81
+	// skMeminfoDrops is the index of SK_MEMINFO_DROPS (linux/sock_diag.h): what
+	// SO_RXQ_OVFL would tell with the next packet, also when no packet follows.
+	skMeminfoDrops = 8
+	skMeminfoVars  = 9
+)
+
+// socketKey tells which targets share a socket.
+type socketKey struct {
+	v6     bool
+	source netip.Addr
+	device string
+}
+
+// transmitMode is how transmit stamps find their probe.
+type transmitMode uint8
+
+const (
+	transmitByID   transmitMode = iota // SCM_TS_OPT_ID: the probe's number comes back with the stamp
+	transmitByLoop                     // the packet comes back with the stamp
+	transmitNone                       // no stamps: the clock is read around the system call
+)
+
+// socket is one ICMP socket with its buffers. It is used by the loop only.
+type socket struct {
+	key        socketKey
+	fd         int
+	raw        bool
+	identifier uint16 // ours to choose on a raw socket; the kernel's on a datagram one
+	transmit   transmitMode
+	receive    bool // kernel stamps on arrival
+	granted    int  // bytes of receive buffer
+	drops      uint32
+	targets    int // how many use it
+
+	meminfo    [skMeminfoVars]uint32 // of readDrops; here, so that nothing escapes per call
+	meminfoLen uint32
+
+	out outBatch
+	in  inBatch
+	err inBatch
+}
+
+// remedies is what to do when no socket can be had.
+const remedies = `no permission to send ICMP. Do one of these:
+  1. let every user ping:      sysctl -w net.ipv4.ping_group_range="0 2147483647"
+  2. give the program the right: setcap cap_net_raw=+ep prefix_exporter   (systemd: AmbientCapabilities=CAP_NET_RAW)
+  3. run it as root`
+
+// openSocket opens a datagram ICMP socket, or a raw one where that is not allowed.
+func openSocket(key socketKey, mode transmitMode) (*socket, error) {
+	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
+	if key.v6 {
+		family, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
+	}
+	s := &socket{key: key, transmit: mode}
+	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|flags, protocol)
+	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EPROTONOSUPPORT) {
+		s.raw = true
+		s.identifier = uint16(rand.Uint32())
+		fd, err = unix.Socket(family, unix.SOCK_RAW|flags, protocol)
+		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+			return nil, errors.New(remedies)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("icmp socket: %w", err)
+	}
+	s.fd = fd
+	if err := s.setup(); err != nil {
+		_ = unix.Close(fd)
+		return nil, err
+	}
+	s.in.init(inDataLen)
+	s.err.init(inDataLen)
+	return s, nil
+}
+
+func (s *socket) close() { _ = unix.Close(s.fd) }
+
+func (s *socket) kind() string {
+	if s.raw {
+		return "raw"
+	}
+	return "dgram"
+}
+
+// setup sets the options, the strictest first.
+func (s *socket) setup() error {
+	if s.raw {
+		if err := s.filter(); err != nil {
+			return fmt.Errorf("icmp socket: filter: %w", err)
+		}
+	}
+	if s.key.device != "" {
+		if err := unix.BindToDevice(s.fd, s.key.device); err != nil {
+			return fmt.Errorf("interface %q: %w", s.key.device, err)
+		}
+	}
+	if err := s.bind(); err != nil {
+		return fmt.Errorf("source %q: %w", s.key.source, err)
+	}
+	s.buffers()
+	if err := s.defaults(); err != nil {
+		return fmt.Errorf("icmp socket: %w", err)
+	}
+	s.timestamping()
+	return nil
+}
+
+func (s *socket) bind() error {
+	if !s.key.source.IsValid() {
+		return nil
+	}
+	if s.key.v6 {
+		return unix.Bind(s.fd, &unix.SockaddrInet6{Addr: s.key.source.As16()})
+	}
+	return unix.Bind(s.fd, &unix.SockaddrInet4{Addr: s.key.source.As4()})
+}
+
+// buffers asks for large buffers: as much as it likes with CAP_NET_ADMIN, as much as
+// net.core.rmem_max allows without.
+func (s *socket) buffers() {
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil {
+		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
+	}
+	s.granted, _ = unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+}
+
+func (s *socket) defaults() error {
+	level, ttl, tos, recverr := unix.IPPROTO_IP, unix.IP_TTL, unix.IP_TOS, unix.IP_RECVERR
+	if s.key.v6 {
+		level, ttl, tos, recverr = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS, unix.IPV6_TCLASS, unix.IPV6_RECVERR
+	}
+	if err := unix.SetsockoptInt(s.fd, level, ttl, defaultTTL); err != nil {
+		return fmt.Errorf("ttl: %w", err)
+	}
+	if err := unix.SetsockoptInt(s.fd, level, tos, defaultTOS); err != nil {
+		return fmt.Errorf("tos: %w", err)
+	}
+	if s.raw {
+		return nil // ICMP errors arrive as packets
+	}
+	if err := unix.SetsockoptInt(s.fd, level, recverr, 1); err != nil {
+		return fmt.Errorf("recverr: %w", err)
+	}
+	return nil
+}
+
+// timestamping asks for kernel stamps in both directions, and falls back by steps.
+func (s *socket) timestamping() {
+	const receive = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+	const transmit = unix.SOF_TIMESTAMPING_TX_SOFTWARE | unix.SOF_TIMESTAMPING_OPT_ID
+	set := func(flags int) error {
+		return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags)
+	}
+	s.receive = true
+	if s.transmit == transmitByID && set(receive|transmit|unix.SOF_TIMESTAMPING_OPT_TSONLY) == nil {
+		return
+	}
+	if s.transmit <= transmitByLoop && set(receive|transmit) == nil {
+		s.transmit = transmitByLoop
+		return
+	}
+	s.transmit = transmitNone
+	s.receive = set(receive) == nil
+}
+
+// lowerTransmit gives up the way in which transmit stamps are asked for, for the next one.
+func (s *socket) lowerTransmit() {
+	s.transmit++
+	s.timestamping()
+}
+
+// readDrops returns how many packets the kernel has dropped since the last call
+// because the receive queue was full.
+func (s *socket) readDrops() uint32 {
+	s.meminfoLen = uint32(unsafe.Sizeof(s.meminfo))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&s.meminfo)), uintptr(unsafe.Pointer(&s.meminfoLen)), 0)
+	if errno != 0 || s.meminfoLen < uint32(unsafe.Sizeof(s.meminfo)) {
+		return 0
+	}
+	since := s.meminfo[skMeminfoDrops] - s.drops
+	s.drops = s.meminfo[skMeminfoDrops]
+	return since
+}
+
+// requestType is the ICMP type of the requests that the socket sends.
+func (s *socket) requestType() byte {
+	if s.key.v6 {
+		return packet.EchoRequest6
+	}
+	return packet.EchoRequest
+}
+
+// replyType is the ICMP type of the replies that it waits for.
+func (s *socket) replyType() byte {
+	if s.key.v6 {
+		return packet.EchoReply6
+	}
+	return packet.EchoReply
+}
