@@ -104,6 +104,9 @@ func PutChecksum(b []byte) {
 	binary.BigEndian.PutUint16(b[2:], checksum(b))
 }
 
+// ChecksumGood says whether the checksum of an ICMPv4 message is right.
+func ChecksumGood(b []byte) bool { return checksum(b) == 0 }
+
 // checksum is the Internet checksum of RFC 1071 section 1.
 func checksum(b []byte) uint16 {
 	var sum uint64

@@ -36,7 +36,7 @@ var nativeBounds = [perOctave]float64{
 	0.7711054127039704, 0.8408964152537144, 0.9170040432046711, 1,
 }
 
-// nativeIndex returns the place of an RTT in the window, or -1 for the zero bucket.
+// nativeIndex returns the place of an RTT (seconds) in the window, or -1 for the zero bucket.
 // What lies above the window goes into its last bucket.
 func nativeIndex(seconds float64) int {
 	if seconds <= NativeZeroThreshold {
@@ -66,21 +66,22 @@ type Histogram struct {
 	Bounds []float64
 	// Classic counts per bucket, not cumulated; the last one is +Inf. Nil: none are kept.
 	Classic []uint64
-	// Native counts per bucket of the window; bucket 0 has the Prometheus index NativeOffset.
-	// Nil: none are kept.
+	// Native counts per bucket of the part of the window that has been used, in whole
+	// octaves: Native[i] has the Prometheus index NativeOffset+First+i. Empty: none are
+	// kept, or none has been needed yet.
 	Native []uint64
+	First  int
 	Zero   uint64 // observations at or below NativeZeroThreshold
 	Count  uint64
 	Sum    uint64 // nanoseconds; a /24 at 300 ms and one echo a second each takes 7 years to wrap it
+
+	native bool // Native is kept
 }
 
 func newHistogram(bounds []float64, classic, native bool) *Histogram {
-	h := &Histogram{Bounds: bounds}
+	h := &Histogram{Bounds: bounds, native: native}
 	if classic {
 		h.Classic = make([]uint64, len(bounds)+1)
-	}
-	if native {
-		h.Native = make([]uint64, NativeBuckets)
 	}
 	return h
 }
@@ -89,9 +90,10 @@ func (h *Histogram) observe(rtt time.Duration) {
 	seconds := rtt.Seconds()
 	h.Count++
 	h.Sum += uint64(rtt)
-	if h.Native != nil {
+	if h.native {
 		if i := nativeIndex(seconds); i >= 0 {
-			h.Native[i]++
+			h.reach(i)
+			h.Native[i-h.First]++
 		} else {
 			h.Zero++
 		}
@@ -100,6 +102,22 @@ func (h *Histogram) observe(rtt time.Duration) {
 		i, _ := slices.BinarySearch(h.Bounds, seconds)
 		h.Classic[i]++
 	}
+}
+
+// reach makes Native cover a place of the window. An address rarely leaves the octaves
+// that its first answers fell into, and a whole window for each would be 1.7 kB.
+func (h *Histogram) reach(i int) {
+	if i >= h.First && i < h.First+len(h.Native) {
+		return
+	}
+	first := i - i%perOctave
+	end := first + perOctave
+	if len(h.Native) > 0 {
+		first, end = min(first, h.First), max(end, h.First+len(h.Native))
+	}
+	wider := make([]uint64, end-first)
+	copy(wider[max(h.First-first, 0):], h.Native)
+	h.Native, h.First = wider, first
 }
 
 // copyTo copies h into dst, reusing its memory.

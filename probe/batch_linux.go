@@ -2,7 +2,6 @@ package probe
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -21,13 +20,6 @@ const (
 	// cheaper; three ticks must fit into little more than 10 ms, so that no 10 ms of
 	// the second carry more than 1.2 times their share.
 	tick = 4 * time.Millisecond
-	// stallAfter is the pause after which the loop says that it was stopped.
-	stallAfter = time.Second
-	// healthEvery is how often shares of skipped and failed probes are judged.
-	healthEvery = time.Second
-	// troubleShare is the share of skipped or failed probes in a second above which
-	// the prober is unhealthy: one broadcast address in a /24 is below it.
-	troubleShare = 0.01
 	// drainEvery is how many packets are sent before replies are read in between:
 	// a quarter of what the receive buffer holds, stamps included.
 	drainEvery = 4096
@@ -39,6 +31,7 @@ const (
 type batch struct {
 	o       Options
 	metrics *metrics
+	report  *reporter
 	key     *packet.Key
 	clock   *clock
 
@@ -56,10 +49,7 @@ type batch struct {
 	drained    int64 // when the sockets were found empty last
 	sinceDrain int   // packets sent since
 	judged     int64 // when shares were judged last
-	sent       int   // since judged
-	skipped    int
-	failed     int
-	lastError  error
+	tally      tally
 }
 
 // reply is an answered probe that is not recorded yet.
@@ -71,23 +61,24 @@ type reply struct {
 
 var _ Engine = (*batch)(nil)
 
+// newAuto takes the batch engine: Linux has it.
 func newAuto(o Options) (Engine, error) { return newBatch(o) }
 
 func newBatch(o Options) (Engine, error) {
-	b, err := newBatchEngine(o, time.Now)
+	b, err := newBatchEngine(o, readClocks())
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-func newBatchEngine(o Options, now func() time.Time) (*batch, error) {
+func newBatchEngine(o Options, clocks func() (time.Time, int64)) (*batch, error) {
 	m, err := newMetrics(o.Registerer)
 	if err != nil {
 		return nil, err
 	}
 	return &batch{
-		o: o, metrics: m, key: packet.NewKey(), clock: newClock(now),
+		o: o, metrics: m, report: o.reporter(m), key: packet.NewKey(), clock: newClock(clocks),
 		sockets: map[socketKey]*socket{},
 		byAddr:  map[netip.Addr]*slot{},
 		queues:  map[time.Duration]*deadlines{},
@@ -101,6 +92,9 @@ func (b *batch) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer b.closeSockets()
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	writer.Go(func() { b.report.lines.run(ctx) })
 
 	b.mu.Lock()
 	b.clock.update()
@@ -137,12 +131,12 @@ func sleep(ns int64) {
 func (b *batch) tick() {
 	if step := b.clock.update(); step != 0 {
 		b.metrics.clockSteps.Inc()
-		b.trouble(ReasonClockStep, fmt.Sprintf("the wall clock was set by %v", step))
+		b.report.trouble(ReasonClockStep, fmt.Sprintf("the wall clock was set by %v", step))
 	}
 	now := b.clock.now
 	if pause := now - b.drained; pause > int64(stallAfter) {
 		b.metrics.stalls.Inc()
-		b.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
+		b.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
 	}
 	b.drain(now)
 	b.expire(now)
@@ -151,28 +145,9 @@ func (b *batch) tick() {
 	}
 	b.flushAll()
 	if now-b.judged >= int64(healthEvery) {
-		b.judge(now)
-	}
-}
-
-// judge reports when too many probes of the last second were skipped or refused by the
-// local system, and keeps the slow counters.
-func (b *batch) judge(now int64) {
-	b.countAllDrops()
-	total := float64(b.sent + b.skipped + b.failed)
-	if share := float64(b.skipped) / total; b.skipped > 0 && share > troubleShare {
-		b.trouble(ReasonSkipped, fmt.Sprintf("%.1f %% of the probes of a second could not be sent in time", share*100))
-	}
-	if share := float64(b.failed) / total; b.failed > 0 && share > troubleShare {
-		b.trouble(ReasonSendError, fmt.Sprintf("%.1f %% of the probes of a second could not be sent: %v", share*100, b.lastError))
-	}
-	b.judged, b.sent, b.skipped, b.failed = now, 0, 0, 0
-}
-
-// trouble reports to Health and logs what is new.
-func (b *batch) trouble(r Reason, detail string) {
-	if b.o.Health.Report(r, detail) {
-		_ = level.Warn(b.o.Logger).Log("msg", "the prober itself is in trouble", "reason", r, "detail", detail)
+		b.countAllDrops()
+		b.tally.judge(b.report.trouble)
+		b.judged = now
 	}
 }
 
@@ -282,7 +257,7 @@ func (b *batch) put(t *Target) {
 		s.socket = socket
 	}
 	s.socket.targets++
-	s.socket.out.grow(packet.HeaderLen+t.Size, s.socket.requestType())
+	s.socket.grow(t.Size)
 	if s.queue = b.queues[t.Timeout]; s.queue == nil {
 		s.queue = &deadlines{timeout: int64(t.Timeout)}
 		b.queues[t.Timeout] = s.queue
@@ -290,7 +265,7 @@ func (b *batch) put(t *Target) {
 	s.queue.targets++
 }
 
-// regroup sorts the slots into groups by interval. A group that was there goes on where it was.
+// regroup sorts the slots into groups by interval.
 func (b *batch) regroup() {
 	members := map[time.Duration][]uint32{}
 	for _, s := range b.slots {
@@ -298,33 +273,18 @@ func (b *batch) regroup() {
 			members[s.target.Interval] = append(members[s.target.Interval], s.index)
 		}
 	}
-	old := map[int64]*group{}
-	for _, g := range b.groups {
-		old[g.interval] = g
-	}
-	b.groups = b.groups[:0]
-	now := b.clock.now
-	for interval, slots := range members {
-		g := old[int64(interval)]
-		since := now
-		if g == nil {
-			g = newGroup(interval, -b.clock.offset, now)
-		} else {
-			since = g.doneUntil(now)
-		}
-		g.fill(slots, func(i uint32) time.Duration { return phase(b.slots[i].target.Addr, interval) }, since)
-		b.groups = append(b.groups, g)
-	}
+	b.groups = regroup(b.groups, members, func(i uint32) netip.Addr { return b.slots[i].target.Addr },
+		b.clock.now, -b.clock.offset)
 }
 
 // describe logs how the new sockets work and sets the gauges that tell it.
 func (b *batch) describe(opened []*socket) {
 	for _, s := range opened {
-		_ = level.Info(b.o.Logger).Log("msg", "opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
+		b.report.lines.log(level.Key(), level.InfoValue(), "msg", "opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
 			"source", s.key.source, "interface", s.key.device, "receive_buffer", s.granted,
 			"transmit_timestamps", s.transmitSource(), "receive_timestamps", s.receiveSource())
 		if s.granted < receiveBuffer {
-			_ = level.Warn(b.o.Logger).Log("msg", "the receive buffer is smaller than asked for; a burst of replies may overflow it: raise net.core.rmem_max or give CAP_NET_ADMIN",
+			b.report.lines.log(level.Key(), level.WarnValue(), "msg", "the receive buffer is smaller than asked for; a burst of replies may overflow it: raise net.core.rmem_max or give CAP_NET_ADMIN",
 				"receive_buffer", s.granted, "wanted", receiveBuffer)
 		}
 	}
@@ -393,5 +353,3 @@ func (b *batch) closeSockets() {
 	b.list = nil
 	b.sockets = map[socketKey]*socket{}
 }
-
-var errStale = errors.New("more than a tenth of a second late")

@@ -6,13 +6,12 @@ import "time"
 // deadlines need a clock that cannot. clock translates one into the other, through the
 // difference of the two, and notices when the wall clock is set.
 type clock struct {
-	base time.Time
-	read func() time.Time // time.Now, or a test's
+	read func() (wall time.Time, mono int64) // readClocks, or a test's
 
-	now    int64 // monotonic nanoseconds since base, at the last update
-	wall   time.Time
-	offset int64 // wall minus monotonic
-	before int64 // the offset before the last step
+	now    int64     // monotonic nanoseconds, at the last update
+	wall   time.Time // the same moment
+	offset int64     // wall minus monotonic
+	before int64     // the offset before the last step
 }
 
 const (
@@ -27,16 +26,27 @@ const (
 	stampSlack = int64(200 * time.Microsecond)
 )
 
-func newClock(read func() time.Time) *clock {
-	c := &clock{base: read(), read: read}
-	c.wall = c.base
-	c.offset = c.base.UnixNano()
+func newClock(read func() (time.Time, int64)) *clock {
+	c := &clock{read: read}
+	c.offset = c.reading()
 	c.before = c.offset
 	return c
 }
 
-// monotonic returns the nanoseconds since the clock was made.
-func (c *clock) monotonic() int64 { return int64(c.read().Sub(c.base)) }
+// readClocks makes a reader of the system's clocks; monotonic time counts from now.
+func readClocks() func() (time.Time, int64) {
+	base := time.Now()
+	return func() (time.Time, int64) {
+		now := time.Now()
+		return now, int64(now.Sub(base))
+	}
+}
+
+// monotonic returns the monotonic time now, in nanoseconds.
+func (c *clock) monotonic() int64 {
+	_, mono := c.read()
+	return mono
+}
 
 // update reads the clocks, once a tick. step is by how much the wall clock was set
 // since the last update; 0: not at all.
@@ -58,8 +68,7 @@ func (c *clock) update() (step time.Duration) {
 }
 
 func (c *clock) reading() (offset int64) {
-	c.wall = c.read()
-	c.now = int64(c.wall.Sub(c.base))
+	c.wall, c.now = c.read()
 	return c.wall.UnixNano() - c.now
 }
 

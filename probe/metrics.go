@@ -18,7 +18,7 @@ type metrics struct {
 	timestamping         *prometheus.GaugeVec
 	sockets              *prometheus.GaugeVec
 	receiveBuffer        prometheus.Gauge
-	traceDrops           prometheus.Counter
+	logDrops             prometheus.Counter
 
 	// The values of unmatched that replies can have, made once.
 	unmatchedCookie, unmatchedSource, unmatchedSequence, unmatchedTarget, unmatchedError prometheus.Counter
@@ -60,7 +60,7 @@ func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
 		clockSteps: counter("clock_steps_total", "Times that the wall clock was set, forwards or backwards."),
 		stalls:     counter("stalls_total", "Times that the probing loop did not run for more than a second."),
 		unstamped:  counter("unstamped_replies_total", "Replies whose RTT had to be taken without one of the kernel's timestamps."),
-		traceDrops: counter("trace_drops_total", "Lines of traced addresses that were dropped because the log was too slow."),
+		logDrops:   counter("log_drops_total", "Log lines of the probing loop that were dropped because the log was too slow."),
 		timestamping: gauges("timestamping", "Where timestamps come from: 1 for the source in use of each direction (kernel or user).",
 			"direction", "source"),
 		sockets: gauges("sockets", "Open sockets by kind (dgram or raw).", "kind"),

@@ -14,9 +14,15 @@ const (
 	// batchSize is how many packets one system call sends or receives. Beyond 64 the
 	// cost of the call itself is no longer to be seen.
 	batchSize = 64
-	// inDataLen is how much of a packet is read: an IPv4 header with all options (60),
-	// an ICMP error header (8), the header that it quotes (60), and an echo header with our tag (24).
-	inDataLen = 160
+	// maxHeader is the length of an IPv4 header with all options (RFC 791 section 3.1).
+	maxHeader = 60
+	// inDataLen is how much of a packet is read at least: an IPv4 header, an ICMP error
+	// header, the header that it quotes, and an echo header with our tag.
+	inDataLen = maxHeader + packet.HeaderLen + maxHeader + packet.MinEcho
+	// rawDataLen is how much of a packet is read on a raw socket, where ICMP errors arrive as
+	// packets, to be checked whole: RFC 1812 section 4.3.2.3 lets them have 576 bytes,
+	// RFC 4443 section 2.4 (c) the minimum MTU of 1280.
+	rawDataLen = maxHeader + 1280
 	// controlLen holds all control messages of one packet: a timestamping report (64),
 	// an extended error with the offender's address (64), and room for what we did not ask for.
 	controlLen = 192
@@ -146,7 +152,11 @@ type inBatch struct {
 	length  int
 }
 
-func (b *inBatch) init(length int) {
+// grow makes room for length bytes of each message.
+func (b *inBatch) grow(length int) {
+	if length <= b.length {
+		return
+	}
 	b.length = length
 	b.data = make([]byte, batchSize*length)
 	for i := range b.msgs {
@@ -179,6 +189,9 @@ func (b *inBatch) receive(fd int, flags int) (n int, errno unix.Errno) {
 func (b *inBatch) message(i int) []byte {
 	return b.data[i*b.length:][:min(int(b.msgs[i].n), b.length)]
 }
+
+// cut says whether message i was longer than what was read of it.
+func (b *inBatch) cut(i int) bool { return b.msgs[i].Flags&unix.MSG_TRUNC != 0 }
 
 // from returns the address in message i: the sender, or the destination of an error.
 func (b *inBatch) from(i int) netip.Addr {

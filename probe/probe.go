@@ -6,11 +6,13 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"prefix_exporter/prefix"
@@ -59,7 +61,9 @@ type Engine interface {
 }
 
 // ErrNoTarget says that an address is not probed.
-var ErrNoTarget = fmt.Errorf("no such target")
+var ErrNoTarget = errors.New("no such target")
+
+var errStale = errors.New("too late to be sent")
 
 // The engines, as named on the command line.
 const (
@@ -68,7 +72,7 @@ const (
 	EngineProBing = "pro-bing" // portable: github.com/prometheus-community/pro-bing
 )
 
-// Options is what an engine needs of its surroundings. None may be nil.
+// Options is what an engine needs of its surroundings. None may be nil unless it says so.
 type Options struct {
 	Recorder Recorder
 	Logger   log.Logger
@@ -79,6 +83,52 @@ type Options struct {
 	// It is called from the probing loop and must not block.
 	Trace func(Packet)
 }
+
+// reporter tells the log and Health what an engine notices, without blocking it.
+type reporter struct {
+	health *Health
+	lines  *lines
+	trace  func(Packet)
+}
+
+func (o *Options) reporter(m *metrics) *reporter {
+	r := &reporter{health: o.Health, lines: newLines(o.Logger, m.logDrops), trace: o.Trace}
+	if r.trace == nil {
+		r.trace = r.logPacket
+	}
+	return r
+}
+
+// trouble reports to Health and logs what is new.
+func (r *reporter) trouble(reason Reason, detail string) {
+	if r.health.Report(reason, detail) {
+		r.lines.log(level.Key(), level.WarnValue(), "msg", "the prober itself is in trouble", "reason", reason, "detail", detail)
+	}
+}
+
+// logPacket writes a line for a packet of an address that somebody follows.
+func (r *reporter) logPacket(p Packet) {
+	line := []any{level.Key(), level.InfoValue(), "msg", "packet", "ip", p.Addr, "target_id", p.ID, "sequence", p.Sequence, "event", p.Event}
+	if !p.Sent.IsZero() {
+		line = append(line, "sent", p.Sent.UTC().Format(stampFormat))
+	}
+	if !p.Received.IsZero() {
+		line = append(line, "received", p.Received.UTC().Format(stampFormat))
+	}
+	if p.Event == "answered" {
+		line = append(line, "rtt", p.RTT)
+	}
+	if p.From.IsValid() {
+		line = append(line, "from", p.From)
+	}
+	if p.Err != nil {
+		line = append(line, "err", p.Err)
+	}
+	r.lines.log(line...)
+}
+
+// stampFormat shows a moment as exactly as the kernel stamps it.
+const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 
 // Packet tells of one probe of a traced address.
 type Packet struct {
@@ -105,7 +155,7 @@ func New(name string, o Options) (Engine, error) {
 	case EngineBatch:
 		return newBatch(o)
 	case EngineProBing:
-		return newProBing(o)
+		return newPortable(o)
 	}
 	return nil, fmt.Errorf("probe engine %q: must be auto, batch or pro-bing", name)
 }

@@ -50,7 +50,9 @@ func (b *batch) packet(s *socket, i int, now int64) {
 	data := s.in.message(i)
 	from := s.in.from(i)
 	if s.raw && !s.key.v6 {
-		if data, _ = packet.SkipIPv4(data); data == nil {
+		data, _ = packet.SkipIPv4(data)
+		// The kernel hands packets to raw sockets before it looks at their checksum.
+		if data == nil || s.in.cut(i) || !packet.ChecksumGood(data) {
 			b.metrics.malformed.Inc()
 			return
 		}
@@ -68,11 +70,12 @@ func (b *batch) packet(s *socket, i int, now int64) {
 		b.metrics.malformed.Inc()
 		return
 	}
-	b.reply(s, i, e, from, now)
+	b.reply(s, i, e, len(data), from, now)
 }
 
-// reply takes an authentic echo reply.
-func (b *batch) reply(s *socket, i int, e packet.Echo, from netip.Addr, now int64) {
+// reply takes an authentic echo reply, of which length bytes of ICMP message were read.
+// A reply has all the data of its request (RFC 1122 section 3.2.2.6), or is not believed.
+func (b *batch) reply(s *socket, i int, e packet.Echo, length int, from netip.Addr, now int64) {
 	sl := b.slot(e.Tag.Target)
 	switch {
 	case sl == nil:
@@ -84,6 +87,9 @@ func (b *batch) reply(s *socket, i int, e packet.Echo, from netip.Addr, now int6
 		return
 	case e.Sequence != e.Tag.Sequence():
 		b.metrics.unmatchedSequence.Inc()
+		return
+	case s.in.cut(i) || length != packet.HeaderLen+sl.target.Size:
+		b.metrics.malformed.Inc()
 		return
 	}
 	received := now

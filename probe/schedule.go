@@ -13,6 +13,9 @@ import (
 // would blur a second; it also bounds what can have to be caught up.
 const maxLag = 100 * time.Millisecond
 
+// stallAfter is the pause after which a probing loop says that it was stopped.
+const stallAfter = time.Second
+
 // golden is 2^64 divided by the golden ratio: multiples of it, modulo 2^64, spread
 // consecutive numbers more evenly than chance would (Knuth, TAOCP vol. 3, section 6.4).
 const golden = 0x9E3779B97F4A7C15
@@ -81,6 +84,28 @@ func (g *group) fill(slots []uint32, phaseOf func(slot uint32) time.Duration, si
 		}
 		return 1
 	})
+}
+
+// regroup makes groups of the members by interval. A group that was there before goes on
+// where it was: nothing is asked twice or left out. now and epoch are as in newGroup.
+func regroup(before []*group, members map[time.Duration][]uint32, addr func(slot uint32) netip.Addr, now, epoch int64) []*group {
+	old := map[int64]*group{}
+	for _, g := range before {
+		old[g.interval] = g
+	}
+	var groups []*group
+	for interval, slots := range members {
+		since := now
+		g := old[int64(interval)]
+		if g == nil {
+			g = newGroup(interval, epoch, now)
+		} else {
+			since = g.doneUntil(now)
+		}
+		g.fill(slots, func(i uint32) time.Duration { return phase(addr(i), interval) }, since)
+		groups = append(groups, g)
+	}
+	return groups
 }
 
 // peek returns the next target and when it is due; false if there is none at all.

@@ -37,7 +37,7 @@ func (b *batch) sendDue(g *group) {
 
 func (b *batch) skip(s *slot, due int64) {
 	b.metrics.skipped.Inc()
-	b.skipped++
+	b.tally.skipped++
 	if s.traced != 0 {
 		b.trace(s, Packet{Sequence: uint16(s.serial + 1), Event: "skipped", Sent: b.clock.at(due), Err: errStale})
 	}
@@ -121,19 +121,15 @@ func (b *batch) launched(s *socket, first, n int, before int64) {
 		}
 	}
 	b.metrics.sent.Add(float64(n))
-	b.sent += n
+	b.tally.sent += n
 }
 
 // refused counts a probe that the local system would not send. It is neither sent nor lost.
 func (b *batch) refused(s *socket, i int, errno unix.Errno) {
 	sl := s.out.slots[i]
-	name := unix.ErrnoName(errno)
-	if name == "" {
-		name = fmt.Sprintf("errno_%d", int(errno))
-	}
-	b.metrics.sendErrors.WithLabelValues(name).Inc()
-	b.failed++
-	b.lastError = fmt.Errorf("%s: %w", sl.target.Addr, errno)
+	b.metrics.sendErrors.WithLabelValues(errorName(errno)).Inc()
+	b.tally.failed++
+	b.tally.lastError = fmt.Errorf("%s: %w", sl.target.Addr, errno)
 	if sl.traced != 0 {
 		b.trace(sl, Packet{Sequence: uint16(s.out.flights[i].serial), Event: "send_error", Err: errno})
 	}
@@ -181,7 +177,7 @@ func (b *batch) countAllDrops() {
 func (b *batch) countDrops(s *socket) {
 	if n := s.readDrops(); n > 0 {
 		b.metrics.drops.Add(float64(n))
-		b.trouble(ReasonKernelDrop, fmt.Sprintf("the kernel dropped %d packets because the receive queue was full", n))
+		b.report.trouble(ReasonKernelDrop, fmt.Sprintf("the kernel dropped %d packets because the receive queue was full", n))
 	}
 }
 
@@ -211,5 +207,5 @@ func (b *batch) trace(s *slot, p Packet) {
 		return
 	}
 	p.Addr, p.ID = s.target.Addr, s.target.ID
-	b.o.Trace(p)
+	b.report.trace(p)
 }

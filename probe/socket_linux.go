@@ -66,12 +66,6 @@ type socket struct {
 	err inBatch
 }
 
-// remedies is what to do when no socket can be had.
-const remedies = `no permission to send ICMP. Do one of these:
-  1. let every user ping:      sysctl -w net.ipv4.ping_group_range="0 2147483647"
-  2. give the program the right: setcap cap_net_raw=+ep prefix_exporter   (systemd: AmbientCapabilities=CAP_NET_RAW)
-  3. run it as root`
-
 // openSocket opens a datagram ICMP socket, or a raw one where that is not allowed.
 func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
@@ -86,7 +80,7 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 		s.identifier = uint16(rand.Uint32())
 		fd, err = unix.Socket(family, unix.SOCK_RAW|flags, protocol)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-			return nil, errors.New(remedies)
+			return nil, errNoPermission
 		}
 	}
 	if err != nil {
@@ -97,8 +91,11 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 		_ = unix.Close(fd)
 		return nil, err
 	}
-	s.in.init(inDataLen)
-	s.err.init(inDataLen)
+	s.in.grow(inDataLen)
+	if s.raw {
+		s.in.grow(rawDataLen)
+	}
+	s.err.grow(inDataLen)
 	return s, nil
 }
 
@@ -213,6 +210,12 @@ func (s *socket) readDrops() uint32 {
 	since := s.meminfo[skMeminfoDrops] - s.drops
 	s.drops = s.meminfo[skMeminfoDrops]
 	return since
+}
+
+// grow makes room for echo messages with size data bytes, in both directions.
+func (s *socket) grow(size int) {
+	s.out.grow(packet.HeaderLen+size, s.requestType())
+	s.in.grow(maxHeader + packet.HeaderLen + size)
 }
 
 // requestType is the ICMP type of the requests that the socket sends.
