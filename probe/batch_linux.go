@@ -103,10 +103,7 @@ func (b *batch) Run(ctx context.Context) error {
 	next := b.clock.now + int64(tick)
 	for ctx.Err() == nil {
 		sleep(next - b.clock.monotonic())
-		b.mu.Lock()
-		b.tick()
-		now := b.clock.now
-		b.mu.Unlock()
+		now := b.tick()
 		next += int64(tick)
 		if next <= now {
 			next = now + int64(tick) // late: keep the pace, do not make up for it
@@ -127,13 +124,15 @@ func sleep(ns int64) {
 }
 
 // tick does all that is to be done now. What has arrived is read before anything is
-// judged lost, so that a pause of ours is never a loss of theirs.
-func (b *batch) tick() {
+// judged lost, so that a pause of ours is never a loss of theirs. It returns the time.
+func (b *batch) tick() (now int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if step := b.clock.update(); step != 0 {
 		b.metrics.clockSteps.Inc()
 		b.report.trouble(ReasonClockStep, fmt.Sprintf("the wall clock was set by %v", step))
 	}
-	now := b.clock.now
+	now = b.clock.now
 	if pause := now - b.drained; pause > int64(stallAfter) {
 		b.metrics.stalls.Inc()
 		b.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
@@ -149,6 +148,7 @@ func (b *batch) tick() {
 		b.tally.judge(b.report.trouble)
 		b.judged = now
 	}
+	return now
 }
 
 // Apply implements Engine.

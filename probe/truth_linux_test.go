@@ -141,7 +141,7 @@ rules:
 		addrs := slices.Concat(addresses("192.0.2.0", 256), addresses("198.51.100.0", 256), addresses("203.0.113.0", 256))
 		b.apply(prefix.ExpectAll, targets(addrs, nil))
 		b.run()
-		time.Sleep(6 * time.Second)
+		time.Sleep(4 * time.Second)
 		b.settle(l)
 		time.Sleep(time.Second)
 		count := b.compare(l)

@@ -1,0 +1,445 @@
+package probe
+
+import (
+	"context"
+	"net/netip"
+	"os/exec"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/netsim"
+	"prefix_exporter/prefix"
+)
+
+// snapshot returns the slots of a table by address.
+func (b *bench) snapshot() map[netip.Addr]prefix.Slot {
+	slots := map[netip.Addr]prefix.Slot{}
+	var snap prefix.Snapshot
+	for _, s := range b.table.Series() {
+		s.Snapshot(&snap)
+		for i, slot := range snap.Slots {
+			if slot.Configured {
+				slots[snap.Addrs[i]] = slot
+			}
+		}
+	}
+	return slots
+}
+
+// lost returns how many probes were lost in all.
+func (b *bench) lost() (n uint64) {
+	for _, s := range b.snapshot() {
+		n += s.Sent() - s.Counts[prefix.Answered]
+	}
+	return n
+}
+
+func TestHostilePacketsAreCountedAndNotBelieved(t *testing.T) {
+	eachMode(t, func(t *testing.T, b *bench) {
+		l := lab(t, `
+prefixes: [192.0.2.0/24]
+rules:
+  - delay: 5ms
+  - {prefix: 192.0.2.128/25, silent: true}
+`)
+		b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
+		b.run()
+		time.Sleep(1200 * time.Millisecond)
+		local := netip.MustParseAddr("198.18.0.1")
+		silent, other := netip.MustParseAddr("192.0.2.200"), netip.MustParseAddr("192.0.2.1")
+		var asked netsim.Packet // an echo request to the silent address that is still open
+		waitFor(t, func() bool {
+			for _, p := range l.Truth() {
+				if p.Dst == silent {
+					asked = p
+				}
+			}
+			return time.Since(time.Unix(0, asked.Read)) < 500*time.Millisecond
+		})
+		b.inject(l, hostile(asked, local, silent, other))
+		time.Sleep(100 * time.Millisecond)
+		b.want(map[string]float64{
+			"unmatched_replies_total cookie":   1,
+			"unmatched_replies_total source":   2,
+			"unmatched_replies_total sequence": 1,
+			"unmatched_replies_total error":    3,
+			"malformed_packets_total":          4,
+		})
+		b.settle(l)
+		for a, s := range b.snapshot() {
+			if known := a.As4()[3] < 128; s.Known != known {
+				t.Errorf("%s: known is %v, want %v: %+v", a, s.Known, known, s)
+			}
+		}
+		if n := b.lost(); n != 0 {
+			t.Errorf("%d probes were lost, want 0", n)
+		}
+		b.unhealthy()
+	})
+}
+
+func (b *bench) inject(l *netsim.Lab, packets map[string][]byte) {
+	b.t.Helper()
+	for name, p := range packets {
+		if err := l.Inject(p); err != nil {
+			b.t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// hostile makes packets that an enemy, or a broken host, might send about a request that
+// was really made. The head of its payload is the authentic tag.
+func hostile(asked netsim.Packet, local, target, other netip.Addr) map[string][]byte {
+	body := make([]byte, asked.Size)
+	for i := range body {
+		body[i] = byte(i + 8)
+	}
+	copy(body, asked.Head[:])
+	wrong := slices.Clone(body)
+	wrong[9] ^= 1 // in the cookie
+	id, seq := asked.ID, asked.Seq
+	neverSent := netsim.EchoRequest(local, target, id, seq, wrong)
+	return map[string][]byte{
+		"another's identifier":                  netsim.EchoReply(target, local, id+1, seq, body),
+		"wrong cookie":                          netsim.EchoReply(target, local, id, seq, wrong),
+		"another address with our cookie":       netsim.EchoReply(other, local, id, seq, body),
+		"an outsider with our cookie":           netsim.EchoReply(netip.MustParseAddr("192.0.2.254"), local, id, seq, body),
+		"our cookie under another sequence":     netsim.EchoReply(target, local, id, seq+1, body),
+		"truncated to the header":               netsim.EchoReply(target, local, id, seq, nil),
+		"truncated in the tag":                  netsim.EchoReply(target, local, id, seq, body[:15]),
+		"truncated behind the tag":              netsim.EchoReply(target, local, id, seq, body[:40]),
+		"huge":                                  netsim.EchoReply(target, local, id, seq, append(slices.Clone(body), make([]byte, 1300)...)),
+		"error about a packet never sent":       netsim.ErrorMessage(other, local, 3, 1, neverSent),
+		"error about a sequence never sent":     netsim.ErrorMessage(other, local, 3, 1, netsim.EchoRequest(local, target, id, seq+7, nil)[:28]),
+		"error about a destination never asked": netsim.ErrorMessage(other, local, 11, 0, netsim.EchoRequest(local, netip.MustParseAddr("192.0.3.1"), id, seq, body)),
+	}
+}
+
+func waitFor(t testing.TB, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("waited for 10 s in vain")
+		}
+	}
+}
+
+func TestAFullReceiveQueueIsNoLoss(t *testing.T) {
+	eachMode(t, func(t *testing.T, b *bench) {
+		l := lab(t, `
+prefixes: [198.51.100.0/22]
+rules: [{delay: 20ms}]
+`)
+		b.apply(prefix.ExpectAll, targets(addresses("198.51.100.0", 1024), nil))
+		s := b.engine.(*batch).list[0]
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 2304); err != nil {
+			t.Fatal(err)
+		}
+		b.run()
+		engine := b.engine.(*batch)
+		for range 6 {
+			time.Sleep(300 * time.Millisecond)
+			engine.mu.Lock() // nobody reads while the replies to the last 60 ms arrive
+			time.Sleep(60 * time.Millisecond)
+			engine.mu.Unlock()
+		}
+		b.settle(l)
+		if b.value("kernel_drops_total") == 0 || b.value("discarded_probes_total") == 0 {
+			t.Errorf("%v drops, %v discarded probes: the queue did not overflow", b.value("kernel_drops_total"), b.value("discarded_probes_total"))
+		}
+		if n := b.lost(); n != 0 {
+			t.Errorf("%d probes were lost, want 0: the lab answered all", n)
+		}
+		b.unhealthy(ReasonKernelDrop)
+	})
+}
+
+func TestAPauseOfFiveSecondsIsNobodysLoss(t *testing.T) {
+	b := newBench(t, EngineBatch)
+	l := lab(t, `
+prefixes: [198.51.100.0/22]
+rules: [{delay: 30ms, jitter: 10ms}]
+`)
+	b.apply(prefix.ExpectAll, targets(addresses("198.51.100.0", 1024), nil))
+	b.run()
+	time.Sleep(2 * time.Second)
+	engine := b.engine.(*batch)
+	engine.mu.Lock() // the loop cannot run: what SIGSTOP does, to this one thread
+	time.Sleep(5 * time.Second)
+	engine.mu.Unlock()
+	time.Sleep(2 * time.Second)
+	b.settle(l)
+	b.compare(l)
+	if n := b.lost(); n != 0 {
+		t.Errorf("%d probes were lost, want 0", n)
+	}
+	for k, packets := range b.packets {
+		for _, p := range packets {
+			if p.Event == "answered" && p.RTT > time.Second/2 {
+				t.Errorf("%v: RTT %v: the pause is in it", k, p.RTT)
+			}
+		}
+	}
+	if got := b.value("stalls_total"); got != 1 {
+		t.Errorf("%v stalls, want 1", got)
+	}
+	if got := b.value("skipped_probes_total"); got < 4*1024 {
+		t.Errorf("%v skipped probes, want about 5 x 1024: they were made up for in a burst", got)
+	}
+	b.unhealthy(ReasonStalled, ReasonSkipped)
+}
+
+func TestARefusalToSendIsNoLoss(t *testing.T) {
+	t.Run("ENETUNREACH", func(t *testing.T) {
+		b := newBench(t, EngineBatch)
+		l := lab(t, `{prefixes: [192.0.2.0/25]}`)
+		// Nothing leads to the upper half.
+		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
+		b.refused(l, "ENETUNREACH", 128)
+	})
+	t.Run("EPERM", func(t *testing.T) {
+		nft, err := exec.LookPath("nft")
+		if err != nil {
+			missing(t, "nft: install nftables")
+		}
+		b := newBench(t, EngineBatch)
+		l := lab(t, `{prefixes: [192.0.2.0/24]}`)
+		rules := "add table ip t; add chain ip t out { type filter hook output priority 0; }; add rule ip t out ip daddr 192.0.2.128/25 drop"
+		if out, err := exec.Command(nft, rules).CombinedOutput(); err != nil {
+			t.Fatalf("nft: %v: %s", err, out)
+		}
+		t.Cleanup(func() { _ = exec.Command(nft, "delete table ip t").Run() })
+		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
+		b.refused(l, "EPERM", 128)
+	})
+	t.Run("EACCES", func(t *testing.T) {
+		b := newBench(t, EngineBatch)
+		l := lab(t, `{prefixes: [192.0.2.0/25]}`)
+		ip(t, "route", "add", "prohibit", "192.0.2.128/25")
+		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
+		b.refused(l, "EACCES", 128)
+	})
+	t.Run("ENOBUFS", func(t *testing.T) {
+		b := newBench(t, EngineBatch)
+		l := lab(t, `{prefixes: [192.0.2.0/24]}`)
+		// A queue that takes 50 packets and lets out a hundred a second: a third of what comes.
+		command(t, "tc", "qdisc", "replace", "dev", l.Name(), "root", "tbf", "rate", "70kbit", "burst", "1500", "limit", "5000")
+		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
+		b.run()
+		time.Sleep(3 * time.Second)
+		if b.value("send_errors_total", "ENOBUFS") == 0 {
+			t.Error("no ENOBUFS was counted")
+		}
+		b.stop()
+		b.unhealthy(ReasonSendError)
+	})
+}
+
+// refused runs the engine against a local system that refuses so many of 256 targets.
+func (b *bench) refused(l *netsim.Lab, errno string, refused int) {
+	b.t.Helper()
+	b.run()
+	time.Sleep(3 * time.Second)
+	b.settle(l)
+	b.compare(l)
+	if n := b.lost(); n != 0 {
+		b.t.Errorf("%d probes were lost, want 0", n)
+	}
+	if got := b.value("send_errors_total", errno); got < float64(2*refused) {
+		b.t.Errorf("%v were counted as %s, want some %d", got, errno, 3*refused)
+	}
+	for a, s := range b.snapshot() {
+		if a.As4()[3] >= 128 && s.Sent() != 0 {
+			b.t.Errorf("%s: %d sent, want 0: it could not be sent to", a, s.Sent())
+		}
+	}
+	b.unhealthy(ReasonSendError)
+}
+
+func TestHalfASilentBlockIsDarkNotLost(t *testing.T) {
+	b := newBench(t, EngineBatch)
+	l := lab(t, `
+prefixes: [192.0.2.0/24]
+rules: [{prefix: 192.0.2.128/25, silent: true}]
+`)
+	b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
+	b.run()
+	time.Sleep(4 * time.Second)
+	b.settle(l)
+	b.compare(l)
+	count := map[prefix.State]int{}
+	for a, s := range b.snapshot() {
+		count[s.State]++
+		if s.State == prefix.Dark && s.Sent() != 0 {
+			t.Errorf("%s is dark and has sent %d", a, s.Sent())
+		}
+	}
+	if count[prefix.Up] != 128 || count[prefix.Dark] != 128 {
+		t.Errorf("states %v, want 128 up and 128 dark", count)
+	}
+	if n := b.lost(); n != 0 {
+		t.Errorf("%d probes were lost, want 0", n)
+	}
+}
+
+// setClockEnv allows a test to set the machine's clock for a moment. CI allows it.
+const setClockEnv = "PREFIX_EXPORTER_TEST_SET_CLOCK"
+
+func TestAClockThatIsSetIsNobodysLatency(t *testing.T) {
+	requireEnv(t, setClockEnv, "it sets the clock of the machine for two seconds")
+	for name, step := range map[string]time.Duration{"forwards": 3 * time.Second, "backwards": -3 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, EngineBatch)
+			l := lab(t, `
+prefixes: [198.51.100.0/22]
+rules: [{delay: 30ms, spread: 300ms}]
+`)
+			b.apply(prefix.ExpectAll, targets(addresses("198.51.100.0", 1024), nil))
+			b.run()
+			time.Sleep(2 * time.Second)
+			setClock(t, step)
+			time.Sleep(2 * time.Second)
+			setClock(t, -step)
+			time.Sleep(2 * time.Second)
+			b.settle(l)
+			if n := b.lost(); n != 0 {
+				t.Errorf("%d probes were lost, want 0", n)
+			}
+			held := map[probeKey]time.Duration{}
+			for _, p := range l.Truth() {
+				if len(p.Replies) > 0 {
+					held[probeKey{p.Dst, p.Seq}] = time.Duration(p.Replies[0].WrittenMono - p.ReadMono)
+				}
+			}
+			for k, packets := range b.packets {
+				for _, p := range packets {
+					if off := p.RTT - held[k]; p.Event == "answered" && (off < -time.Millisecond || off > 100*time.Millisecond) {
+						t.Errorf("%v: RTT %v, the lab held it for %v", k, p.RTT, held[k])
+					}
+				}
+			}
+			if got := b.value("clock_steps_total"); got != 2 {
+				t.Errorf("%v clock steps, want 2", got)
+			}
+			b.unhealthy(ReasonClockStep)
+		})
+	}
+}
+
+func setClock(t *testing.T, step time.Duration) {
+	t.Helper()
+	now := unix.NsecToTimespec(time.Now().Add(step).UnixNano())
+	if err := unix.ClockSettime(unix.CLOCK_REALTIME, &now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAReloadUnderLoadLeavesNoGapAndCountsNothingTwice(t *testing.T) {
+	b := newBench(t, EngineBatch)
+	l := lab(t, `
+seed: 3
+prefixes: [198.51.100.0/22, 203.0.113.0/24]
+rules: [{delay: 50ms, jitter: 20ms, loss: 1%}]
+`)
+	stay, come := addresses("198.51.100.0", 1024), addresses("203.0.113.0", 256)
+	b.apply(prefix.ExpectAll, targets(stay, nil))
+	b.run()
+	for i := range 20 { // twenty reloads: others come, change and go
+		time.Sleep(200 * time.Millisecond)
+		list := targets(stay, nil)
+		if i%2 == 0 {
+			list = append(list, targets(come[:128+i], func(t *Target) { t.Interval = time.Second + time.Duration(i)*time.Millisecond })...)
+		}
+		b.apply(prefix.ExpectAll, list)
+	}
+	b.apply(prefix.ExpectAll, targets(stay, nil))
+	time.Sleep(time.Second)
+	b.settle(l)
+	last := map[netip.Addr]netsim.Packet{}
+	want := map[netip.Addr]*[prefix.Outcomes]uint64{}
+	for _, p := range l.Truth() {
+		if !slices.Contains(stay, p.Dst) {
+			continue
+		}
+		if before, ok := last[p.Dst]; ok {
+			gap := time.Duration(p.ReadMono - before.ReadMono)
+			if p.Seq != before.Seq+1 || gap < time.Second-2*maxLag {
+				t.Errorf("%s: sequence %d after %d, %v later", p.Dst, p.Seq, before.Seq, gap)
+			}
+			if gap > time.Second+2*maxLag && b.value("skipped_probes_total") == 0 {
+				t.Errorf("%s: a gap of %v", p.Dst, gap)
+			}
+		}
+		last[p.Dst] = p
+		if want[p.Dst] == nil {
+			want[p.Dst] = &[prefix.Outcomes]uint64{}
+		}
+		if p.Verdict == netsim.Answered {
+			want[p.Dst][prefix.Answered]++
+		} else {
+			want[p.Dst][prefix.Timeout]++
+		}
+	}
+	for a, s := range b.snapshot() {
+		if s.Counts != *want[a] {
+			t.Errorf("%s: counters %v, the lab says %v", a, s.Counts, *want[a])
+		}
+	}
+}
+
+func TestPacketsAreAsConfigured(t *testing.T) {
+	b := newBench(t, EngineBatch)
+	l := lab(t, `{prefixes: [192.0.2.0/24]}`)
+	ip(t, "address", "add", "198.18.7.7/32", "dev", l.Name())
+	addrs := addresses("192.0.2.0", 6)
+	b.apply(prefix.ExpectAll, []Target{
+		target(addrs[0]),
+		mended(addrs[1], func(t *Target) { t.Size = 16 }),
+		mended(addrs[2], func(t *Target) { t.Size = 1400 }),
+		mended(addrs[3], func(t *Target) { t.TTL, t.TOS = 9, 184 }),
+		mended(addrs[4], func(t *Target) { t.Source = netip.MustParseAddr("198.18.7.7") }),
+		mended(addrs[5], func(t *Target) { t.Interface = l.Name() }),
+	})
+	b.run()
+	time.Sleep(2500 * time.Millisecond)
+	b.settle(l)
+	b.compare(l)
+	for _, p := range l.Truth() {
+		size, ttl, source := 56, uint8(64), "198.18.0.1"
+		switch p.Dst {
+		case addrs[1]:
+			size = 16
+		case addrs[2]:
+			size = 1400
+		case addrs[3]:
+			ttl = 9
+		case addrs[4]:
+			source = "198.18.7.7"
+		}
+		if p.Size != size || p.TTL != ttl || p.Src.String() != source {
+			t.Errorf("%s: size %d ttl %d from %s, want %d, %d, %s", p.Dst, p.Size, p.TTL, p.Src, size, ttl, source)
+		}
+	}
+	if got := b.value("sockets", "dgram"); got != 3 {
+		t.Errorf("%v sockets, want 3: one for each source and interface", got)
+	}
+	for what, wrong := range map[string]Target{
+		"source":    mended(addrs[0], func(t *Target) { t.Source = netip.MustParseAddr("203.0.113.99") }),
+		"interface": mended(addrs[0], func(t *Target) { t.Interface = "nosuch0" }),
+	} {
+		if err := b.engine.Apply(context.Background(), []Target{wrong}); err == nil {
+			t.Errorf("a %s that is not there was taken", what)
+		} else {
+			t.Log(err)
+		}
+	}
+}
+
+func mended(a netip.Addr, mend func(*Target)) Target {
+	t := target(a)
+	mend(&t)
+	return t
+}
