@@ -280,11 +280,11 @@ func (b *batch) regroup() {
 // describe logs how the new sockets work and sets the gauges that tell it.
 func (b *batch) describe(opened []*socket) {
 	for _, s := range opened {
-		b.report.lines.log(level.Key(), level.InfoValue(), "msg", "opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
+		b.report.lines.log(level.Key(), level.InfoValue(), "msg", "Opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
 			"source", s.key.source, "interface", s.key.device, "receive_buffer", s.granted,
 			"transmit_timestamps", s.transmitSource(), "receive_timestamps", s.receiveSource())
 		if s.granted < receiveBuffer {
-			b.report.lines.log(level.Key(), level.WarnValue(), "msg", "the receive buffer is smaller than asked for; a burst of replies may overflow it: raise net.core.rmem_max or give CAP_NET_ADMIN",
+			b.report.lines.log(level.Key(), level.WarnValue(), "msg", "The receive buffer is smaller than asked for; a burst of replies may overflow it: raise net.core.rmem_max or give CAP_NET_ADMIN",
 				"receive_buffer", s.granted, "wanted", receiveBuffer)
 		}
 	}

@@ -102,13 +102,13 @@ func (o *Options) reporter(m *metrics) *reporter {
 // trouble reports to Health and logs what is new.
 func (r *reporter) trouble(reason Reason, detail string) {
 	if r.health.Report(reason, detail) {
-		r.lines.log(level.Key(), level.WarnValue(), "msg", "the prober itself is in trouble", "reason", reason, "detail", detail)
+		r.lines.log(level.Key(), level.WarnValue(), "msg", "The prober itself is in trouble", "reason", reason, "detail", detail)
 	}
 }
 
 // logPacket writes a line for a packet of an address that somebody follows.
 func (r *reporter) logPacket(p Packet) {
-	line := []any{level.Key(), level.InfoValue(), "msg", "packet", "ip", p.Addr, "target_id", p.ID, "sequence", p.Sequence, "event", p.Event}
+	line := []any{level.Key(), level.InfoValue(), "msg", "Packet", "ip", p.Addr, "target_id", p.ID, "sequence", p.Sequence, "event", p.Event}
 	if !p.Sent.IsZero() {
 		line = append(line, "sent", p.Sent.UTC().Format(stampFormat))
 	}
