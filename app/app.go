@@ -1,0 +1,230 @@
+// Package app is the whole program without its command line: Options go in, Run
+// does everything until its context ends. Nothing is decided here that another
+// package could decide; this is where they are put together, started, reloaded and ended.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/version"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+	"golang.org/x/sync/errgroup"
+
+	"prefix_exporter/event"
+	"prefix_exporter/prefix"
+	"prefix_exporter/probe"
+	"prefix_exporter/web"
+)
+
+// The program promises to be gone five seconds after SIGTERM.
+const (
+	// drainTimeout is what running HTTP requests get: a scrape takes less than a second.
+	drainTimeout = 3 * time.Second
+	// endTimeout is what everything gets, the file of known addresses excepted, which
+	// is written last. Whatever has not ended by then is left behind, and said so.
+	endTimeout = 4 * time.Second
+)
+
+// Options is what the command line says, and what tests put in its place.
+type Options struct {
+	// ConfigFile is read at the start and at each reload.
+	ConfigFile string
+	// ConfigOptional allows ConfigFile to be absent at the start: then the built-in
+	// configuration is used.
+	ConfigOptional bool
+	// StoragePath is a folder for what outlives a restart; empty: nothing is written.
+	StoragePath string
+	// Engine is auto, batch or pro-bing.
+	Engine string
+	// TelemetryPath is where the metrics are; empty: /metrics.
+	TelemetryPath string
+	// EnableLifecycle allows reload and trace over HTTP.
+	EnableLifecycle bool
+	// Web says where to listen, and with what certificates and users.
+	Web *toolkit.FlagConfig
+	// Logger takes everything that is logged, levels included (see NewLogger).
+	Logger log.Logger
+	// Reload asks for a reload with each value: SIGHUP. Nil: nobody asks.
+	Reload <-chan os.Signal
+	// Started is told, if it is not nil, where the program listens, as soon as it does.
+	Started func([]net.Addr)
+	// NewEngine makes the engine; nil: probe.New.
+	NewEngine func(name string, o probe.Options) (probe.Engine, error)
+}
+
+// app is the program between its start and its end.
+type app struct {
+	Options
+	registry  *prometheus.Registry
+	events    *event.Log
+	table     *prefix.Table
+	health    *probe.Health
+	engine    probe.Engine
+	reloader  *reloader
+	store     *store // nil: nothing is kept
+	listeners []net.Listener
+	probing   atomic.Bool
+	closers   []func() error
+	group     *errgroup.Group
+}
+
+// Run is the program. It returns nil when the context has ended and everything has
+// been put away, or an error: of the start, config.Errors among them, when not one
+// packet has been sent yet, or of a part that failed, which ends all others.
+func Run(ctx context.Context, o Options) (err error) {
+	a := &app{Options: o}
+	defer func() { err = errors.Join(err, a.close()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.group, ctx = errgroup.WithContext(ctx)
+	if err := a.open(ctx); err != nil {
+		return err
+	}
+	return a.run(ctx)
+}
+
+// open does all that can fail, the most likely first, and sends nothing.
+func (a *app) open(ctx context.Context) error {
+	level.Info(a.Logger).Log("msg", "Starting prefix_exporter", "version", version.Info(), "build", version.BuildContext())
+	if a.NewEngine == nil {
+		a.NewEngine = probe.New
+	}
+	loader := &loader{file: a.ConfigFile, optional: a.ConfigOptional}
+	first, err := loader.load()
+	if err != nil {
+		return err
+	}
+	if err := toolkit.Validate(*a.Web.WebConfigFile); err != nil {
+		return fmt.Errorf("web configuration file %q: %w", *a.Web.WebConfigFile, err)
+	}
+	if err := a.listen(); err != nil {
+		return err
+	}
+	a.registry = newRegistry()
+	a.events = event.New(event.Options{Registerer: a.registry, FirstID: firstEventID(time.Now())})
+	a.table = prefix.NewTable(func(c prefix.Change) { a.events.Publish(newEvent(c)) })
+	if a.StoragePath != "" {
+		if err := a.openStore(); err != nil {
+			return err
+		}
+	}
+	a.health = probe.NewHealth(time.Now)
+	a.registry.MustRegister(a.health)
+	a.engine, err = a.NewEngine(a.Engine, probe.Options{
+		Recorder: a.table, Logger: a.Logger, Registerer: a.registry, Health: a.health,
+	})
+	if err != nil {
+		return err
+	}
+	a.reloader = newReloader(ctx, loader, a.table, a.engine, a.Logger, a.registry)
+	return a.reloader.start(first)
+}
+
+// openStore locks the storage folder and reads it.
+func (a *app) openStore() error {
+	s, err := openStore(a.StoragePath, a.table, a.Logger, a.registry)
+	if err != nil {
+		return err
+	}
+	a.store = s
+	a.closers = append(a.closers, s.close)
+	return s.restore()
+}
+
+// run owns everything that runs until the context ends or a part fails.
+func (a *app) run(ctx context.Context) error {
+	// GOMAXPROCS, GOGC and GOMEMLIMIT stay as the runtime and the operator have set
+	// them. Whoever has measured a reason to change them does it here.
+	g := a.group
+	// What the engine says last is still logged: the changes are read until the log
+	// of events is closed, whatever the context says.
+	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
+	a.probing.Store(true)
+	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
+	g.Go(func() error { return a.probe(ctx) })
+	g.Go(func() error { return a.table.Run(ctx) })
+	g.Go(func() error { return a.reloader.run(ctx, a.Reload) })
+	if a.store != nil {
+		g.Go(func() error { return a.store.run(ctx, saveInterval) })
+	}
+	a.serve(ctx)
+	err := a.wait(ctx)
+	if err != nil {
+		level.Error(a.Logger).Log("msg", "Ended by an error", "err", err)
+		return err
+	}
+	level.Info(a.Logger).Log("msg", "Ended")
+	return nil
+}
+
+// probe runs the engine, which must not end before it is told to.
+func (a *app) probe(ctx context.Context) error {
+	defer a.events.Close()
+	defer a.probing.Store(false)
+	defer context.AfterFunc(ctx, func() { a.probing.Store(false) })()
+	if err := a.engine.Run(ctx); err != nil {
+		return fmt.Errorf("probe engine: %w", err)
+	}
+	if ctx.Err() == nil {
+		return errors.New("probe engine: ended without a reason")
+	}
+	return nil
+}
+
+// serve starts the web servers.
+func (a *app) serve(ctx context.Context) {
+	handler, err := web.New(web.Options{
+		TelemetryPath:   a.TelemetryPath,
+		Metrics:         metricsHandler(a.registry, a.table, a.Logger),
+		Table:           a.table,
+		Prober:          &control{a},
+		EnableLifecycle: a.EnableLifecycle,
+		Version:         version.Version,
+		Logger:          a.Logger,
+	})
+	if err != nil {
+		a.group.Go(func() error { return err })
+		return
+	}
+	s := &servers{flags: a.Web, logger: newSlog(a.Logger), handler: handler}
+	s.serve(ctx, a.group, a.listeners)
+}
+
+// wait waits for the group, but not for ever once it is to end.
+func (a *app) wait(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- a.group.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	level.Info(a.Logger).Log("msg", "Stopping")
+	timer := time.NewTimer(endTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("not everything ended within %s", endTimeout)
+	}
+}
+
+// close puts away what open opened, the last first.
+func (a *app) close() (err error) {
+	for len(a.closers) > 0 {
+		last := len(a.closers) - 1
+		err = errors.Join(err, a.closers[last]())
+		a.closers = a.closers[:last]
+	}
+	return err
+}

@@ -1,0 +1,184 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/go-kit/log"
+	"github.com/go-kit/log/level"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"prefix_exporter/config"
+	"prefix_exporter/prefix"
+	"prefix_exporter/probe"
+)
+
+// loader reads the configuration file.
+type loader struct {
+	file string
+	// optional allows the file to be absent. A file that was there once must be there
+	// again: to fall back would be to forget every target.
+	optional bool
+}
+
+// loaded is a valid configuration and where it comes from.
+type loaded struct {
+	*config.Config
+	builtin bool
+}
+
+func (l *loader) load() (loaded, error) {
+	if l.optional {
+		if _, err := os.Stat(l.file); errors.Is(err, fs.ErrNotExist) {
+			return loaded{config.Default(), true}, nil
+		}
+	}
+	c, err := config.Load(l.file)
+	return loaded{c, false}, err
+}
+
+// reloader puts configurations into force, one at a time.
+type reloader struct {
+	loader *loader
+	table  *prefix.Table
+	engine probe.Engine
+	logger log.Logger
+	// ending is the context of the whole program: a reload that has begun ends with
+	// the program, not with the request that asked for it.
+	ending  context.Context
+	turn    chan struct{} // holds one token: who has it may apply
+	current loaded        // guarded by turn
+
+	successful, since prometheus.Gauge
+}
+
+func newReloader(ending context.Context, l *loader, t *prefix.Table, e probe.Engine, logger log.Logger, r prometheus.Registerer) *reloader {
+	re := &reloader{
+		loader: l, table: t, engine: e, logger: logger, ending: ending, turn: make(chan struct{}, 1),
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "prefix_exporter_config_last_reload_successful",
+			Help: "Whether the last attempt to load the configuration succeeded.",
+		}),
+		since: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "prefix_exporter_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration that is in force was loaded, as a Unix time.",
+		}),
+	}
+	r.MustRegister(re.successful, re.since)
+	return re
+}
+
+// start applies the first configuration, which nothing has to be kept for.
+func (r *reloader) start(first loaded) error {
+	if first.builtin {
+		level.Info(r.logger).Log("msg", "No configuration file, using the built-in configuration", "file", r.loader.file)
+	}
+	r.table.Apply(blocksOf(first.Config))
+	targets, _ := targetsOf(first.Config, r.table)
+	if err := r.engine.Apply(r.ending, targets); err != nil {
+		return err
+	}
+	r.succeed(first, len(targets))
+	r.turn <- struct{}{}
+	return nil
+}
+
+// run reloads whenever asked is written to.
+func (r *reloader) run(ctx context.Context, asked <-chan os.Signal) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-asked:
+			_ = r.reload(ctx) // logged and counted there; nobody waits for an answer
+		}
+	}
+}
+
+// reload loads and applies the file. On an error everything is as it was before.
+// The context is that of waiting for other reloads to end.
+func (r *reloader) reload(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-r.turn:
+	}
+	defer func() { r.turn <- struct{}{} }()
+	next, targets, err := r.replace(r.ending)
+	if err != nil {
+		r.successful.Set(0)
+		for _, one := range lines(err) {
+			level.Error(r.logger).Log("msg", "Reload failed, the old configuration stays", "err", one)
+		}
+		return err
+	}
+	r.succeed(next, targets)
+	return nil
+}
+
+func (r *reloader) succeed(c loaded, targets int) {
+	r.current = c
+	r.successful.Set(1)
+	r.since.SetToCurrentTime()
+	level.Info(r.logger).Log("msg", "Configuration loaded",
+		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", targets)
+}
+
+// replace does the work of a reload. The engine can refuse a configuration (a source
+// address that is not there), the table cannot, and neither may forget anything
+// because of a file that fails. But the engine needs the handles of new addresses,
+// which only exist once the table has them, and a table that has let go of an address
+// cannot take it back. Hence three steps:
+//
+//  1. The engine takes the new targets, new addresses with the zero Handle: nothing is
+//     recorded of them for the instant until step 3, neither sent nor lost. All that
+//     can fail fails here, with the table untouched and the engine's old set whole.
+//  2. The table takes the new blocks. It cannot fail.
+//  3. The engine takes the same targets with their handles, if any were missing. It has
+//     all it needs from step 1, so only the end of the program stops it here.
+//
+// A union of old and new in the table instead would show addresses at a scrape that
+// no valid configuration has asked for, and does not fit into 256 places.
+func (r *reloader) replace(ctx context.Context) (next loaded, targets int, err error) {
+	// A file that was there once must be there again.
+	next, err = (&loader{file: r.loader.file, optional: r.loader.optional && r.current.builtin}).load()
+	if err != nil {
+		return next, 0, err
+	}
+	list, complete := targetsOf(next.Config, r.table)
+	if err := r.engine.Apply(ctx, list); err != nil {
+		return next, 0, err
+	}
+	r.table.Apply(blocksOf(next.Config))
+	if complete {
+		return next, len(list), nil
+	}
+	list, _ = targetsOf(next.Config, r.table)
+	if err := r.engine.Apply(ctx, list); err != nil {
+		return next, 0, errors.Join(err, r.restore(ctx))
+	}
+	return next, len(list), nil
+}
+
+// restore goes back to the current configuration after step 3 has failed: addresses
+// that were to go away have lost their counters then, all others have not.
+func (r *reloader) restore(ctx context.Context) error {
+	r.table.Apply(blocksOf(r.current.Config))
+	list, _ := targetsOf(r.current.Config, r.table)
+	if err := r.engine.Apply(ctx, list); err != nil {
+		return fmt.Errorf("going back to the old configuration: %w", err)
+	}
+	return nil
+}
+
+// lines returns the errors that an error consists of.
+func lines(err error) []error {
+	var many interface{ Unwrap() []error }
+	if errors.As(err, &many) {
+		return many.Unwrap()
+	}
+	return []error{err}
+}

@@ -1,0 +1,38 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// In a network of its own a user without capabilities is allowed no ICMP socket at
+// all: ping_group_range(5) is empty there until somebody fills it.
+func TestWithoutPermissionTheRemediesAreNamed(t *testing.T) {
+	c := command(t, "--web.listen-address=:0", "--log.level=error")
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 1000, HostID: os.Getgid(), Size: 1}},
+	}
+	var stderr bytes.Buffer
+	c.Stderr = &stderr
+	err := c.Run()
+	if c.ProcessState == nil {
+		if errors.Is(err, syscall.EPERM) && os.Getuid() != 0 {
+			skip(t, "user namespaces are not allowed here")
+		}
+		t.Fatal(err)
+	}
+	if got := c.ProcessState.ExitCode(); got != 1 {
+		t.Errorf("status %d", got)
+	}
+	for _, remedy := range []string{"ping_group_range", "cap_net_raw", "root"} {
+		if !strings.Contains(stderr.String(), remedy) {
+			t.Errorf("no word of %s: %s", remedy, stderr.String())
+		}
+	}
+}

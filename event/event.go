@@ -1,0 +1,41 @@
+// Package event is a bounded log of what changed: the newest events are kept for
+// those who ask later, and whoever subscribes is told of each as it happens. A
+// reader that is too slow misses events and is told how many; nobody ever waits for it.
+package event
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The types of events.
+const (
+	TypeUp   = "up"   // an address answers
+	TypeDown = "down" // an address that was known stopped answering
+	TypeDark = "dark" // an address was silent for so long that nothing is expected of it any more
+)
+
+// types are all types, so that each has its counter from the start.
+var types = []string{TypeUp, TypeDown, TypeDark}
+
+// Event is one change. The zero value of a field that does not apply is left out of
+// its JSON form.
+type Event struct {
+	// ID grows by one from event to event; Publish sets it.
+	ID   uint64    `json:"id"`
+	Time time.Time `json:"time"`
+	Type string    `json:"type"`
+	// Prefix and IP say where.
+	Prefix netip.Prefix `json:"prefix,omitzero"`
+	IP     netip.Addr   `json:"ip,omitzero"`
+	// TargetID is the identity of IP in metrics, logs and alerts.
+	TargetID string `json:"target_id,omitempty"`
+	// Probe is icmp or tcp; Port is set for tcp only.
+	Probe string `json:"probe,omitempty"`
+	Port  uint16 `json:"port,omitempty"`
+	// From and To are the states before and after.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Detail is what decided: the outcome of the last probe, say.
+	Detail string `json:"detail,omitempty"`
+}

@@ -1,0 +1,51 @@
+package web
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// securityHeaders keep a browser from doing with our pages what they are not for.
+// Those that the operator sets in the web configuration file win.
+var securityHeaders = map[string]string{
+	"Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+	"Referrer-Policy":         "no-referrer",
+	"X-Content-Type-Options":  "nosniff",
+	"X-Frame-Options":         "deny",
+}
+
+// secure adds the headers, and refuses what a page of another site makes a browser send.
+func secure(next http.Handler) http.Handler {
+	next = http.NewCrossOriginProtection().Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		for name, value := range securityHeaders {
+			if h.Get(name) == "" {
+				h.Set(name, value)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Server makes a server for the handler that gives up on clients which do not talk or
+// do not listen. ctx is that of the handlers: those that stream must end with it.
+func Server(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:     h,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		// A header takes one packet; ten seconds are for a bad line, not for an attacker.
+		ReadHeaderTimeout: 10 * time.Second,
+		// No request carries a body worth more.
+		ReadTimeout: 30 * time.Second,
+		// A keep-alive connection outlives a scrape interval of a minute.
+		IdleTimeout: 2 * time.Minute,
+		// Nothing that we answer to has a long header: 64 KiB instead of 1 MiB.
+		MaxHeaderBytes: 64 << 10,
+		// A reader that does not read must not stay for ever. Who serves more than a
+		// page, such as a scrape or a stream, sets its own deadline.
+		WriteTimeout: time.Minute,
+	}
+}

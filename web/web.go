@@ -1,0 +1,104 @@
+// Package web is the HTTP face of the exporter: metrics, a landing page, health,
+// reload and packet tracing. It shows the state of package prefix and asks its
+// owner for everything that changes something.
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/go-kit/log"
+
+	"prefix_exporter/prefix"
+)
+
+// The paths that are served beside the telemetry path.
+const (
+	pathLanding  = "/"
+	pathStyle    = "/landing.css"
+	pathHealthy  = "/-/healthy"
+	pathReady    = "/-/ready"
+	pathReload   = "/-/reload"
+	pathTrace    = "/-/trace"
+	pathReserved = "/-/"
+)
+
+// DefaultTelemetryPath is where Prometheus looks if it is not told otherwise.
+const DefaultTelemetryPath = "/metrics"
+
+// ErrNoTarget is what Prober.Trace returns for an address that is not probed.
+var ErrNoTarget = errors.New("not a target")
+
+// Trouble is one reason for which the prober itself cannot be trusted.
+type Trouble struct {
+	Reason string
+	Detail string // one sentence
+	Last   time.Time
+}
+
+// Prober is what the pages ask of whoever does the probing.
+type Prober interface {
+	// Ready says whether probing has begun, and has not ended.
+	Ready() bool
+	// Troubles returns what is wrong with the prober; none: it is healthy.
+	Troubles() []Trouble
+	// Reload reads the configuration again. It returns when the new one is in
+	// force, or an error when the old one has stayed. The context is only waited
+	// with: a reload that has begun is not cut off in the middle.
+	Reload(ctx context.Context) error
+	// Trace logs every packet of an address for so long from now on; 0 ends it. The
+	// error is or wraps ErrNoTarget if the address is not probed.
+	Trace(ctx context.Context, addr netip.Addr, d time.Duration) error
+}
+
+// Options is what the pages are made of. Prober, Table, Metrics and Logger must be set.
+type Options struct {
+	// TelemetryPath is where Metrics is served; empty: DefaultTelemetryPath.
+	TelemetryPath string
+	Metrics       http.Handler
+	Table         *prefix.Table
+	Prober        Prober
+	// EnableLifecycle allows reload and trace over HTTP.
+	EnableLifecycle bool
+	// Version is shown on the landing page.
+	Version string
+	Logger  log.Logger
+}
+
+// CheckTelemetryPath returns an error if metrics cannot be served at this path.
+func CheckTelemetryPath(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
+		return fmt.Errorf("telemetry path %q: must begin with / and hold no space or brace", path)
+	case path == pathLanding, path == pathStyle, strings.HasPrefix(path, pathReserved):
+		return fmt.Errorf("telemetry path %q: is used otherwise; the default is %s", path, DefaultTelemetryPath)
+	}
+	return nil
+}
+
+// New makes the handler of all pages.
+func New(o Options) (http.Handler, error) {
+	if o.TelemetryPath == "" {
+		o.TelemetryPath = DefaultTelemetryPath
+	}
+	if err := CheckTelemetryPath(o.TelemetryPath); err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET "+o.TelemetryPath, o.Metrics)
+	mux.Handle("GET "+pathLanding+"{$}", newLanding(o))
+	mux.HandleFunc("GET "+pathStyle, serveStyle)
+	mux.HandleFunc("GET "+pathHealthy, healthy)
+	mux.HandleFunc("GET "+pathReady, o.ready)
+	for path, handler := range map[string]http.HandlerFunc{pathReload: o.reload, pathTrace: o.trace} {
+		h := o.lifecycle(handler)
+		mux.Handle("POST "+path, h)
+		mux.Handle("PUT "+path, h)
+	}
+	return secure(mux), nil
+}
