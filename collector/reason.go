@@ -1,0 +1,37 @@
+package collector
+
+import "prefix_exporter/prefix"
+
+// maxReasons is how many reasons a kind of probe has at most.
+const maxReasons = 4
+
+// reasons are the values of the label reason, in the order that they are exposed in.
+// All of them exist from the first probe on, so that the first loss is an increase.
+func reasons(k prefix.Kind) []prefix.Outcome {
+	if k == prefix.TCP {
+		return tcpReasons[:]
+	}
+	return icmpReasons[:]
+}
+
+var (
+	icmpReasons = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.TTLExceeded}
+	tcpReasons  = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.Refused, prefix.Reset}
+)
+
+// losses sums lost probes up by the reasons of the kind. What is no reason of its own
+// counts as unreachable, so that nothing that was sent is missing: the time exceeded
+// that ends a connection attempt, which the kernel reports like an unreachable.
+func losses(k prefix.Kind, counts *[prefix.Outcomes]uint64) (lost [maxReasons]uint64) {
+	const unreachable = 1 // its place in both lists
+	for o := prefix.Timeout; int(o) < prefix.Outcomes; o++ {
+		place := unreachable
+		for i, r := range reasons(k) {
+			if r == o {
+				place = i
+			}
+		}
+		lost[place] += counts[o]
+	}
+	return lost
+}

@@ -1,0 +1,152 @@
+package collector
+
+import (
+	"time"
+
+	"prefix_exporter/prefix"
+)
+
+// state is what one scrape shows: everything is read from the table first, each series
+// at one moment, and all families are written from this copy. No lock is held while
+// they are, and sent is answered plus lost although they stand in different families.
+// Its memory is used again by the next scrape.
+type state struct {
+	infos  []*info
+	series []series
+	// targets are the configured addresses of all series, one series after the other.
+	targets []target
+	// buckets holds the per-address histograms, each where its target says.
+	buckets []uint64
+	nominal []time.Duration // of infos; 0: none yet
+
+	described bool   // infos has an address
+	known     bool   // targets has a known one
+	rttType   string // of TargetRTT; empty: as in the table
+
+	snapshot prefix.Snapshot
+}
+
+// series is one probe of one block.
+type series struct {
+	labels     *labels
+	info       *prefix.Block
+	probe      prefix.Probe
+	from, to   int // in state.targets
+	perAddress prefix.PerAddress
+	// Sums over the addresses of the block.
+	histogram prefix.Histogram
+	sent      uint64
+	lost      [maxReasons]uint64
+	up, down  uint64
+	dark      uint64
+}
+
+// target is one address under one probe.
+type target struct {
+	answered, sum uint64 // sum in nanoseconds
+	lost          [maxReasons]uint64
+	buckets       uint32 // where its histogram begins in state.buckets
+	size          uint32 // of its histogram; 0: none
+	place         uint8
+	up, known     bool
+}
+
+func (t *target) sent() uint64 {
+	return t.answered + t.lost[0] + t.lost[1] + t.lost[2] + t.lost[3]
+}
+
+// read fills the state from the table.
+func (st *state) read(table *prefix.Table, c *cache) {
+	all := table.Series()
+	for len(st.series) < len(all) {
+		st.series = append(st.series, series{})
+	}
+	st.series = st.series[:len(all)]
+	st.targets, st.buckets, st.nominal = st.targets[:0], st.buckets[:0], st.nominal[:0]
+	st.described, st.known, st.rttType = false, false, ""
+	for i, from := range all {
+		snap, s := &st.snapshot, &st.series[i]
+		snap.Histogram, s.histogram = s.histogram, snap.Histogram
+		from.Snapshot(snap)
+		s.labels = c.labels(from, snap)
+		snap.Histogram, s.histogram = s.histogram, snap.Histogram
+		s.read(snap)
+		s.from = len(st.targets)
+		for place := range snap.Slots {
+			st.add(s, snap, place)
+		}
+		s.to = len(st.targets)
+		if s.perAddress != prefix.PerAddressNone {
+			st.rttType = typeHistogram
+		}
+	}
+	st.infos = c.infos(st.infos[:0], table.Infos())
+	for _, i := range st.infos {
+		st.nominal = append(st.nominal, table.NominalRTT(i.block.Prefix))
+		st.described = st.described || len(i.block.Targets) > 0
+	}
+	c.forget(all)
+}
+
+// read takes what is said of the whole series.
+func (s *series) read(snap *prefix.Snapshot) {
+	s.info, s.probe, s.perAddress = snap.Info, snap.Probe, snap.Info.PerAddress
+	s.up, s.down, s.dark = 0, 0, 0
+	s.lost = losses(s.probe.Kind, &snap.Counts)
+	s.sent = 0
+	for _, n := range snap.Counts {
+		s.sent += n
+	}
+}
+
+// add takes one address, if it is configured.
+func (st *state) add(s *series, snap *prefix.Snapshot, place int) {
+	slot := &snap.Slots[place]
+	if !slot.Configured {
+		return
+	}
+	switch slot.State {
+	case prefix.Up:
+		s.up++
+	case prefix.Down:
+		s.down++
+	default:
+		s.dark++
+	}
+	t := target{
+		place:    uint8(place),
+		up:       slot.State == prefix.Up,
+		known:    slot.Known,
+		answered: slot.Counts[prefix.Answered],
+		sum:      slot.RTTSum,
+		lost:     losses(s.probe.Kind, &slot.Counts),
+	}
+	if place < len(snap.PerAddress) && snap.PerAddress[place] != nil && t.known {
+		t.buckets = uint32(len(st.buckets))
+		st.buckets = appendBuckets(st.buckets, s.perAddress, snap.PerAddress[place])
+		t.size = uint32(len(st.buckets)) - t.buckets
+	}
+	st.targets = append(st.targets, t)
+	st.known = st.known || t.known
+}
+
+// of returns the histogram of a target, as appendBuckets wrote it.
+func (st *state) of(t *target) []uint64 {
+	return st.buckets[t.buckets : t.buckets+t.size]
+}
+
+// appendBuckets keeps what is needed of a histogram per address. Classic: the counts of
+// the buckets without the last one, not cumulated. Native: the count of the zero bucket,
+// then pairs of the place in the window and the count of every bucket that is not empty.
+func appendBuckets(dst []uint64, per prefix.PerAddress, h *prefix.Histogram) []uint64 {
+	if per == prefix.PerAddressClassic {
+		return append(dst, h.Classic[:len(h.Bounds)]...)
+	}
+	dst = append(dst, h.Zero)
+	for i, n := range h.Native {
+		if n > 0 {
+			dst = append(dst, uint64(h.First+i), n)
+		}
+	}
+	return dst
+}
