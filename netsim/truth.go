@@ -1,0 +1,234 @@
+package netsim
+
+import (
+	"net/netip"
+	"sort"
+	"time"
+)
+
+// Verdict is what became of an echo request.
+type Verdict uint8
+
+const (
+	Answered    Verdict = iota + 1 // at least one intact reply from the address asked
+	Lost                           // drawn by loss
+	Silent                         // the address is silent
+	Unreachable                    // an ICMP destination unreachable instead of a reply
+	TTLExceeded                    // an ICMP time exceeded instead of a reply
+	RateLimited                    // over the rate limit
+	Corrupted                      // every reply was damaged
+	WrongSource                    // replies came from another address than the one asked
+	verdicts
+)
+
+var verdictNames = [...]string{"", "answered", "lost", "silent", "unreachable", "ttl_exceeded", "rate_limited", "corrupted", "wrong_source"}
+
+func (v Verdict) String() string { return verdictNames[v] }
+
+var corruptNames = [...]string{"", "flip", "payload", "truncate"}
+
+func (m CorruptMode) String() string { return corruptNames[m] }
+
+// Packet is the truth about one echo request that the lab read.
+type Packet struct {
+	Number      uint64 // in the order of reading, from 0
+	Arrived     int64  // when it came to the device, by the kernel: CLOCK_REALTIME, ns since the epoch
+	ArrivedMono int64  // the same moment on CLOCK_MONOTONIC, ns
+	Read        int64  // when the lab read it and decided: CLOCK_REALTIME, ns since the epoch
+	ReadMono    int64  // the same moment on CLOCK_MONOTONIC, ns
+	Src, Dst    netip.Addr
+	ID, Seq     uint16
+	TTL         uint8    // as it arrived
+	Size        int      // ICMP payload, bytes
+	Head        [16]byte // the first bytes of the payload, zeros behind a shorter one
+	Verdict     Verdict
+	Replies     []Reply // in the order of their making; empty when nothing is sent
+}
+
+// Reply is a packet that the lab sends because of a request.
+type Reply struct {
+	From        netip.Addr  // source: the address asked, a router, or the address that answers in its place
+	Type, Code  uint8       // ICMP, in the numbers of the family
+	Corrupt     CorruptMode // Intact, or what is wrong with it
+	Due         int64       // when it should be written: CLOCK_MONOTONIC, ns
+	Written     int64       // when it was: CLOCK_REALTIME, ns since the epoch, just before the write; 0: not yet
+	WrittenMono int64       // the same moment on CLOCK_MONOTONIC, ns; 0: not yet
+}
+
+// Duplicates is the number of replies beyond the first.
+func (p *Packet) Duplicates() int { return max(0, len(p.Replies)-1) }
+
+// Delay is the time that the scenario asked for until the first reply; 0 without a reply.
+func (p *Packet) Delay() time.Duration {
+	if len(p.Replies) == 0 {
+		return 0
+	}
+	return time.Duration(p.first().Due - p.ArrivedMono)
+}
+
+// Hold is the time that the lab really held the packet until the first reply; 0 without a reply, or before it.
+// A prober should measure Hold plus a few microseconds.
+func (p *Packet) Hold() time.Duration {
+	if len(p.Replies) == 0 || p.first().WrittenMono == 0 {
+		return 0
+	}
+	return time.Duration(p.first().WrittenMono - p.ArrivedMono)
+}
+
+// first is the reply that is due first.
+func (p *Packet) first() *Reply {
+	f := &p.Replies[0]
+	for i := range p.Replies {
+		if p.Replies[i].Due < f.Due {
+			f = &p.Replies[i]
+		}
+	}
+	return f
+}
+
+// settled tells whether all replies have been written.
+func (p *Packet) settled() bool {
+	for i := range p.Replies {
+		if p.Replies[i].WrittenMono == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// Counters are sums over echo requests and their replies.
+type Counters struct {
+	Requests  uint64           // echo requests read
+	Verdicts  [verdicts]uint64 // by Verdict
+	Replies   uint64           // packets written in return: replies, copies, errors
+	Duplicate uint64           // requests that were given more than one reply
+}
+
+// Of returns how many requests met a verdict.
+func (c *Counters) Of(v Verdict) uint64 { return c.Verdicts[v] }
+
+func (c *Counters) add(o *Counters) {
+	c.Requests += o.Requests
+	c.Replies += o.Replies
+	c.Duplicate += o.Duplicate
+	for i := range c.Verdicts {
+		c.Verdicts[i] += o.Verdicts[i]
+	}
+}
+
+// record is a Packet in 64 bytes.
+type record struct {
+	mono, wall int64
+	head       [16]byte
+	host, src  uint32
+	reply      uint32 // number of the first reply; the others follow it
+	waited     uint32 // ns from arrival to reading
+	id, seq    uint16
+	size       uint16
+	replies    uint8
+	ttl        uint8
+	verdict    Verdict
+}
+
+// answer is a Reply in 32 bytes.
+type answer struct {
+	due, mono, wall int64
+	from            uint32 // index of the address
+	typ, code       uint8
+	corrupt         CorruptMode
+}
+
+// truth is the log: 96 bytes per answered request, 120 MB for 10,240 a second over two minutes.
+type truth struct {
+	packets arena[record]
+	answers arena[answer]
+	addrs   []netip.Addr
+	known   map[netip.Addr]uint32
+}
+
+func newTruth() *truth { return &truth{known: map[netip.Addr]uint32{}} }
+
+// addr returns the index that stands for an address.
+func (t *truth) addr(a netip.Addr) uint32 {
+	i, ok := t.known[a]
+	if !ok {
+		i = uint32(len(t.addrs))
+		t.addrs = append(t.addrs, a)
+		t.known[a] = i
+	}
+	return i
+}
+
+// packet rebuilds the n-th packet; its replies are appended to room.
+func (t *truth) packet(n uint64, room []Reply) (Packet, []Reply) {
+	r := t.packets.at(n)
+	p := Packet{
+		Number: n, Arrived: r.wall - int64(r.waited), ArrivedMono: r.mono - int64(r.waited), Read: r.wall, ReadMono: r.mono, Src: t.addrs[r.src], Dst: t.addrs[r.host],
+		ID: r.id, Seq: r.seq, TTL: r.ttl, Size: int(r.size), Head: r.head, Verdict: r.verdict,
+	}
+	start := len(room)
+	for i := range uint64(r.replies) {
+		a := t.answers.at(uint64(r.reply) + i)
+		room = append(room, Reply{t.addrs[a.from], a.typ, a.code, a.corrupt, a.due, a.wall, a.mono})
+	}
+	if r.replies > 0 {
+		p.Replies = room[start:len(room):len(room)]
+	}
+	return p, room
+}
+
+// search returns the number of the first packet that was read at or after a moment of CLOCK_MONOTONIC.
+func (t *truth) search(mono int64) uint64 {
+	first := t.packets.first()
+	n := sort.Search(int(t.packets.end()-first), func(i int) bool { return t.packets.at(first+uint64(i)).mono >= mono })
+	return first + uint64(n)
+}
+
+// arena is a growing list of values in chunks that stay where they are. The chunks hold no pointers and
+// come from outside of the Go heap where the system lets them: the log must not change the pace of
+// garbage collection of the program under test, which often shares the process.
+type arena[T any] struct {
+	chunks []([]T)
+	count  uint64
+	gone   uint64 // chunks given back
+	memory *memory
+}
+
+// chunkLen is 512 KiB of records: mapped every 0.8 s at 10,240 a second.
+const chunkLen = 8192
+
+func (a *arena[T]) first() uint64 { return a.gone * chunkLen }
+func (a *arena[T]) end() uint64   { return a.count }
+
+func (a *arena[T]) at(n uint64) *T {
+	return &a.chunks[n/chunkLen][n%chunkLen]
+}
+
+// grow appends a zero value and returns its number and itself.
+func (a *arena[T]) grow() (uint64, *T) {
+	if a.count == uint64(len(a.chunks))*chunkLen {
+		a.chunks = append(a.chunks, mapChunk[T](a.memory))
+	}
+	n := a.count
+	a.count++
+	return n, a.at(n)
+}
+
+// forget gives back the chunks that lie wholly before n.
+func (a *arena[T]) forget(n uint64) {
+	for ; (a.gone+1)*chunkLen <= n; a.gone++ {
+		unmapChunk(a.memory, a.chunks[a.gone])
+		a.chunks[a.gone] = nil
+	}
+}
+
+// forget gives back the memory of the packets before n and their replies.
+func (t *truth) forget(n uint64) {
+	if n == 0 || n > t.packets.end() {
+		return
+	}
+	if r := t.packets.at(n - 1); r.replies > 0 {
+		t.answers.forget(uint64(r.reply))
+	}
+	t.packets.forget(n)
+}
