@@ -132,10 +132,10 @@ func (g *group) doneUntil(now int64) int64 {
 	return min(now, due-1)
 }
 
-// quota is how many probes may leave in one tick: twice the even share, so that what a
-// late tick left behind is caught up without a burst.
+// quota is how many probes may leave in one tick: three times the even share, so that what
+// a late tick left behind is caught up in half the time that it was late, without a burst.
 func (g *group) quota(tick int64) int {
-	return int(2*int64(len(g.slots))*tick/g.interval) + quotaSlack
+	return int(3*int64(len(g.slots))*tick/g.interval) + quotaSlack
 }
 
 // quotaSlack lets small groups, whose share of a tick is less than one, have neighbours in time.

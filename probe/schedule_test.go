@@ -49,9 +49,6 @@ func TestPhasesSpreadEvenly(t *testing.T) {
 
 func TestPhaseIsTheSameAfterARestart(t *testing.T) {
 	a := netip.MustParseAddr("192.0.2.7")
-	if phase(a, time.Second) != phase(a, time.Second) {
-		t.Error("differs")
-	}
 	const interval = int64(time.Second)
 	var dues [2]int64
 	for i, started := range []int64{1_700_000_000_123_456_789, 1_700_000_777_987_654_321} { // Unix ns
@@ -124,5 +121,36 @@ func TestDeadlinesComeInOrderAndGrow(t *testing.T) {
 	}
 	if _, ok := d.pop(5000); ok {
 		t.Error("popped from an empty queue")
+	}
+}
+
+// TestNoTenMillisecondsCarryMoreThanTheirShare plays ten seconds of ticks and looks at every
+// span of 10 ms that begins with a tick.
+func TestNoTenMillisecondsCarryMoreThanTheirShare(t *testing.T) {
+	addrs := addresses("127.1.0.0", 10240)
+	g := newGroup(time.Second, -987654321, 0)
+	slots := make([]uint32, len(addrs))
+	for i := range slots {
+		slots[i] = uint32(i)
+	}
+	g.fill(slots, func(s uint32) time.Duration { return phase(addrs[s], time.Second) }, 0)
+	const window = 10 * time.Millisecond
+	share := float64(len(addrs)) * window.Seconds()
+	var recent []int // packets of the ticks that fit into a window
+	for now := int64(0); now < int64(10*time.Second); now += int64(tick4) {
+		sent := len(take(g, now))
+		if sent > g.quota(int64(tick4)) {
+			t.Fatalf("%d at %v, the quota is %d", sent, time.Duration(now), g.quota(int64(tick4)))
+		}
+		if recent = append(recent, sent); len(recent) > int(window/tick4)+1 {
+			recent = recent[1:]
+		}
+		sum := 0
+		for _, n := range recent {
+			sum += n
+		}
+		if float64(sum) > 1.5*share {
+			t.Errorf("%v: %d packets in 10 ms, the even share is %.0f", time.Duration(now), sum, share)
+		}
 	}
 }
