@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +44,7 @@ func Parse(file string, data []byte) (Scenario, error) {
 	if len(d.problems) > 0 {
 		return s, d.problems.sorted()
 	}
-	if err := s.Validate(); err != nil {
-		problems := err.(Problems)
+	if problems, wrong := errors.AsType[Problems](s.Validate()); wrong {
 		for i := range problems {
 			problems[i].File, problems[i].Line = file, d.line(problems[i].Path)
 		}
@@ -63,6 +63,7 @@ type decoder struct {
 // key is one key of a mapping: how to write its value, what it means, and where the value goes.
 type key struct {
 	name, value, meaning string
+	known                bool // what is in it has been said before
 
 	begin  func()             // called first, when the key is there
 	scalar func(string) error // takes a scalar; nil: none is allowed
@@ -135,7 +136,7 @@ func (d *decoder) value(n *yaml.Node, path string, k *key) {
 			at := fmt.Sprintf("%s[%d]", path, i)
 			d.lines[at] = c.Line
 			switch {
-			case k.each != nil:
+			case k.each != nil && (k.item == nil || c.Kind == yaml.MappingNode):
 				d.mapping(c, at, k.each())
 			case c.Kind == yaml.ScalarNode && c.Tag != "!!null":
 				d.scalar(c, at, k.item)
@@ -254,6 +255,44 @@ func takePrefix(to *[]netip.Prefix) func(string) error {
 			return errors.New("must be a prefix or an address")
 		}
 		*to = append(*to, p)
+		return nil
+	}
+}
+
+func takeProtocol(to *[]Protocol) func(string) error {
+	return func(s string) error {
+		i := slices.Index(protocolNames[:], s)
+		if i < 0 {
+			return errors.New("must be one of icmp, tcp, udp")
+		}
+		*to = append(*to, Protocol(i))
+		return nil
+	}
+}
+
+func takePorts(to *[]PortRange) func(string) error {
+	return func(s string) error {
+		first, last, two := strings.Cut(s, "-")
+		if !two {
+			last = first
+		}
+		a, err1 := strconv.ParseUint(first, 10, 16)
+		b, err2 := strconv.ParseUint(last, 10, 16)
+		if err1 != nil || err2 != nil {
+			return errors.New("must be a port, or a range such as 8000-8099")
+		}
+		*to = append(*to, PortRange{uint16(a), uint16(b)})
+		return nil
+	}
+}
+
+func takeService(to *Service) func(string) error {
+	return func(s string) error {
+		i := slices.Index(serviceNames[:], s)
+		if i < 0 {
+			return fmt.Errorf("must be one of %s", strings.Join(serviceNames[:], ", "))
+		}
+		*to = Service(i)
 		return nil
 	}
 }

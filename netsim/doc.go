@@ -1,5 +1,6 @@
 // Package netsim is a simulated internet on a TUN device in a network namespace of its own: it answers
-// the echo requests of a scenario's prefixes as the scenario says, and knows the truth packet by packet.
+// echo requests, connections and datagrams to a scenario's prefixes as the scenario says, across its routes,
+// and knows the truth packet by packet.
 //
 // The engine (engine.go and what it uses) is plain computation: packets and times in, packets out. The
 // driver (lab_linux.go, loop_linux.go) moves packets between the engine and a TUN device. namespace_linux.go

@@ -16,36 +16,44 @@ type engine struct {
 	stamp    bool
 	prefixes []netip.Prefix
 	rules    *ruleset
+	routes   *routeset
 	epoch    uint32 // rises with every change of rules and every begin or end of one
 
 	hosts []host
 	index map[[16]byte]uint32
 
+	way     way    // of the request at hand
+	scratch []byte // for what routers quote
+
 	queue  queue
 	truth  *truth
-	totals Counters
+	totals [protocols]Counters
 	stats  Stats
 }
 
-// host is the state of one address. It has no pointers, so that 65,536 of them cost the collector nothing.
+// host is the state of one address for one protocol. It has no pointers, so that 65,536 of them cost the
+// collector nothing.
 type host struct {
 	key       uint64 // what its draws begin with
 	self      uint32 // its index in engine.hosts
+	tcp, udp  uint32 // the index of its state for these protocols; 0: none yet
 	addr      uint32 // index in the truth
-	epoch     uint32 // for which behaviour is right
+	epoch     uint32 // for which behaviour is right; of ICMP only
 	behaviour int32
-	bad       bool // state of the burst model
+	route     int32 // -1: none; right for the same epoch
+	bad       bool  // state of the burst model
 	bucket    bucket
 	counters  Counters
 }
 
-// Stats counts what the truth does not tell: packets that are no echo request to an address of the scenario.
+// Stats counts what the truth does not tell.
 type Stats struct {
 	Packets   uint64 // all packets read
 	Malformed uint64 // wrong lengths or checksums
 	Fragments uint64 // pieces of datagrams larger than the MTU
-	Other     uint64 // valid, but not echo requests
-	Stray     uint64 // echo requests to addresses outside of all prefixes
+	Segments  uint64 // TCP segments behind the SYN
+	Other     uint64 // valid, but nothing that the lab answers
+	Stray     uint64 // requests to addresses outside of all prefixes
 	Injected  uint64 // packets from Inject
 	Refused   uint64 // writes that the kernel refused; their replies have been counted as written
 	Dropped   uint64 // packets that overflowed the queue of the TUN device before the lab read them
@@ -60,11 +68,11 @@ func newEngine(s *Scenario, start moment) *engine {
 	e := &engine{seed: s.Seed, stamp: s.Stamp, epoch: 1, truth: newTruth()}
 	m := newMemory(e.truth)
 	e.truth.packets.memory, e.truth.answers.memory = m, m
-	for _, p := range s.Prefixes {
-		e.prefixes = append(e.prefixes, p.Masked())
-	}
+	e.prefixes = s.reach()
 	e.rules = newRuleset(timed(s.Rules, start.mono))
 	e.rules.advance(start.mono)
+	e.routes = newRouteset(timedRoutes(s.Routes, start.mono))
+	e.routes.advance(start.mono)
 	e.prefill()
 	return e
 }
@@ -115,11 +123,19 @@ func (e *engine) setRules(rules []timedRule, now int64) {
 	e.epoch++
 }
 
+// setRoutes replaces the routes.
+func (e *engine) setRoutes(routes []timedRoute, now int64) {
+	e.routes = newRouteset(routes)
+	e.routes.advance(now)
+	e.epoch++
+}
+
 // receive takes a packet that was read now, having waited since it came, ns. It keeps nothing of p.
 func (e *engine) receive(p []byte, now moment, waited int64) {
 	e.stats.Packets++
 	var r request
-	switch parseRequest(p, &r) {
+	kind := parseRequest(p, &r)
+	switch kind {
 	case kindMalformed:
 		e.stats.Malformed++
 		return
@@ -135,29 +151,46 @@ func (e *engine) receive(p []byte, now moment, waited int64) {
 		e.stats.Stray++
 		return
 	}
-	if e.rules.advance(now.mono) {
+	if rules, routes := e.rules.advance(now.mono), e.routes.advance(now.mono); rules || routes {
 		e.epoch++
 	}
 	if h.epoch != e.epoch {
-		h.epoch, h.behaviour = e.epoch, e.rules.lookup(r.dst, now.mono)
+		h.epoch, h.behaviour, h.route = e.epoch, e.rules.lookup(r.dst, ICMP, 0, now.mono), e.routes.lookup(r.dst, now.mono)
 	}
-	e.judge(&r, h, now, uint32(min(max(waited, 0), math.MaxUint32)))
+	w := uint32(min(max(waited, 0), math.MaxUint32))
+	if kind == kindSegment {
+		e.segment(&r, h, now, w)
+		return
+	}
+	b, route := h.behaviour, h.route
+	if r.protocol != ICMP {
+		h, b = e.sibling(h, r.protocol), e.rules.lookup(r.dst, r.protocol, r.dstPort, now.mono)
+	}
+	e.judge(&r, h, &e.rules.behaviours[b], route, now, w)
+}
+
+// sibling returns the state of the address of h for another protocol. It is good until the next call.
+func (e *engine) sibling(h *host, p Protocol) *host {
+	at := &h.tcp
+	if p == UDP {
+		at = &h.udp
+	}
+	if *at == 0 {
+		*at = uint32(len(e.hosts))
+		e.hosts = append(e.hosts, host{self: *at, key: h.key, addr: h.addr}) // the old h lives on, unchanged
+		return &e.hosts[len(e.hosts)-1]
+	}
+	return &e.hosts[*at]
 }
 
 // judge decides the fate of a request, writes it down, and schedules what is to be sent.
-func (e *engine) judge(r *request, h *host, now moment, waited uint32) {
-	b := &e.rules.behaviours[h.behaviour]
+func (e *engine) judge(r *request, h *host, b *behaviour, route int32, now moment, waited uint32) {
 	h.counters.Requests++
-	e.totals.Requests++
-	_, rec := e.truth.packets.grow()
-	*rec = record{
-		mono: now.mono, wall: now.wall, waited: waited, host: h.addr, src: e.truth.addr(r.src),
-		id: r.id, seq: r.seq, size: uint16(len(r.payload())), ttl: r.ttl,
-	}
-	copy(rec.head[:], r.payload())
-
-	d := packetDice(h.key, h.counters.Requests)
+	e.totals[r.protocol].Requests++
+	rec := e.truth.record(r, h.addr, now, waited)
+	d := packetDice(h.key+uint64(r.protocol), h.counters.Requests)
 	switch {
+	case !e.travel(r, h, rec, d, route, now):
 	case b.silent:
 		rec.verdict = Silent
 	case b.loses(d, now.mono, &h.bad):
@@ -170,12 +203,20 @@ func (e *engine) judge(r *request, h *host, now moment, waited uint32) {
 	case d.hits(b.exceeded.probability, drawExceeded, 0):
 		rec.verdict = TTLExceeded
 		e.refuse(r, h, rec, b, d, now, &b.exceeded, icmpTimeExceeded, icmp6TimeExceeded)
+	case r.protocol == TCP:
+		e.answerSYN(r, h, rec, b, d, now)
+	case r.protocol == UDP:
+		rec.verdict = Refused
+		e.refuse(r, h, rec, b, d, now, &portUnreachable, icmpUnreachable, icmp6Unreachable)
 	default:
 		e.answer(r, h, rec, b, d, now)
 	}
 	h.counters.Verdicts[rec.verdict]++
-	e.totals.Verdicts[rec.verdict]++
+	e.totals[r.protocol].Verdicts[rec.verdict]++
 }
+
+// portUnreachable is what a host says to a datagram that nobody waits for, RFC 1122 section 4.1.3.1.
+var portUnreachable = icmpError{code4: 3, code6: 4}
 
 func (e *engine) bucket(b *behaviour, h *host) *bucket {
 	if b.limit.Share {
@@ -184,14 +225,19 @@ func (e *engine) bucket(b *behaviour, h *host) *bucket {
 	return &h.bucket
 }
 
+// copies draws how many replies beyond the first a request is given.
+func (e *engine) copies(r *request, h *host, b *behaviour, d dice) int {
+	if !d.hits(b.duplicate.Probability, drawDuplicate, 0) {
+		return 0
+	}
+	h.counters.Duplicate++
+	e.totals[r.protocol].Duplicate++
+	return max(1, b.duplicate.Copies)
+}
+
 // answer schedules the echo reply and its copies.
 func (e *engine) answer(r *request, h *host, rec *record, b *behaviour, d dice, now moment) {
-	copies := 0
-	if d.hits(b.duplicate.Probability, drawDuplicate, 0) {
-		copies = max(1, b.duplicate.Copies)
-		h.counters.Duplicate++
-		e.totals.Duplicate++
-	}
+	copies := e.copies(r, h, b, d)
 	from := r.dst
 	if b.answerFrom.Is4() == r.dst.Is4() && b.answerFrom.IsValid() {
 		from = b.answerFrom
@@ -200,7 +246,7 @@ func (e *engine) answer(r *request, h *host, rec *record, b *behaviour, d dice, 
 	for i := range copies + 1 {
 		delay := b.delayOf(d, h.key, now.mono, i) + time.Duration(i)*b.duplicate.After
 		index, s := e.queue.take()
-		s.packet = appendEcho(s.packet, from, r.src, replyType(r.dst), r.id, r.seq, r.payload())
+		s.packet = appendEcho(s.packet, from, r.src, replyType(r.dst), r.id, r.seq, r.payload)
 		s.stamp = e.stamp
 		mode := Intact
 		if d.hits(b.corrupt.Probability, drawCorrupt, i) {
@@ -234,7 +280,7 @@ func (e *engine) refuse(r *request, h *host, rec *record, b *behaviour, d dice, 
 
 // schedule puts a built packet into the queue and its answer into the truth.
 func (e *engine) schedule(index uint32, h *host, rec *record, now moment, delay int64, a answer) {
-	a.due = now.mono - int64(rec.waited) + delay
+	a.due = now.mono - int64(rec.waited) + delay + int64(e.way.delay)
 	n, kept := e.truth.answers.grow()
 	*kept = a
 	if rec.replies == 0 {
@@ -242,8 +288,16 @@ func (e *engine) schedule(index uint32, h *host, rec *record, now moment, delay 
 	}
 	rec.replies++
 	s := &e.queue.slots[index]
-	s.reply, s.arrived, s.host = uint32(n), now.wall-int64(rec.waited), h.self
+	e.arrive(s)
+	s.reply, s.arrived, s.host, s.protocol, s.untold = uint32(n), now.wall-int64(rec.waited), h.self, rec.protocol, false
 	e.queue.push(a.due, index)
+}
+
+// arrive takes a reply back along the way that the request came.
+func (e *engine) arrive(s *slot) {
+	if e.way.hops > 0 {
+		setTTL(s.packet, uint8(max(1, replyTTL-e.way.hops)))
+	}
 }
 
 // next returns when the next reply is due, CLOCK_MONOTONIC ns.
@@ -260,10 +314,12 @@ func (e *engine) pop(now moment) []byte {
 	if s.stamp {
 		stamp(s.packet, s.arrived, now.wall)
 	}
-	a := e.truth.answers.at(uint64(s.reply))
-	a.wall, a.mono = now.wall, now.mono
-	e.hosts[s.host].counters.Replies++
-	e.totals.Replies++
+	if !s.untold {
+		a := e.truth.answers.at(uint64(s.reply))
+		a.wall, a.mono = now.wall, now.mono
+		e.hosts[s.host].counters.Replies++
+		e.totals[s.protocol].Replies++
+	}
 	e.queue.release(index)
 	return s.packet
 }

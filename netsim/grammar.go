@@ -25,6 +25,9 @@ func Grammar() []Key {
 	walk = func(prefix string, keys []key) {
 		for _, k := range keys {
 			list = append(list, Key{prefix + k.name, k.value, k.meaning})
+			if k.known {
+				continue
+			}
 			if k.keys != nil {
 				walk(prefix+k.name+".", k.keys())
 			}
@@ -69,16 +72,25 @@ func scenarioKeys(s *Scenario) []key {
 				s.Rules = append(s.Rules, Rule{})
 				return ruleKeys(&s.Rules[len(s.Rules)-1])
 			}},
+		{name: "routes", value: "a list of routes", meaning: "the ways to addresses; the most specific active route decides, the last one among equals; without any, hosts are one hop away",
+			each: func() []key {
+				s.Routes = append(s.Routes, Route{})
+				return routeKeys(&s.Routes[len(s.Routes)-1])
+			}},
 	}
 }
 
 func ruleKeys(r *Rule) []key {
 	delay, spread, jitter, silent := new(Delay), new(time.Duration), new(time.Duration), new(bool)
 	loss, duplicate, reorder, corrupt := new(Loss), new(Duplicate), new(Reorder), &Corrupt{Mode: Flip}
-	limit, answer := new(RateLimit), new(netip.Addr)
+	limit, answer, service := new(RateLimit), new(netip.Addr), new(Service)
 	var noAnswer bool
 	return []key{
 		{name: "prefix", value: "a prefix, an address, or a list of them", meaning: "whom the rule is about; default everybody", item: takePrefix(&r.Prefixes)},
+		{name: "protocol", value: "`icmp`, `tcp`, `udp`, or a list of them", meaning: "the packets that the rule is about: echo requests, SYNs, datagrams; default all",
+			item: takeProtocol(&r.Protocols)},
+		{name: "port", value: "a port, a range such as 8000-8099, or a list of them", meaning: "destination ports of TCP and UDP that the rule is about; default all packets",
+			item: takePorts(&r.Ports)},
 		{name: "from", value: isDuration, meaning: "when the rule begins, from the start of the lab; default 0s", scalar: takeDuration(&r.From)},
 		{name: "until", value: isDuration, meaning: "when it ends; default never", scalar: takeDuration(&r.Until)},
 		{name: "delay", value: "a duration or a mapping", meaning: "from the arrival of the request to writing the reply; default 0s",
@@ -93,7 +105,7 @@ func ruleKeys(r *Rule) []key {
 			begin: func() { r.Duplicate = duplicate }, scalar: takeProbability(&duplicate.Probability), keys: func() []key { return duplicateKeys(duplicate) }},
 		{name: "reorder", value: "a mapping", meaning: "replies that are held back, so that later ones overtake them",
 			begin: func() { r.Reorder = reorder }, keys: func() []key { return reorderKeys(reorder) }},
-		{name: "corrupt", value: "a probability or a mapping", meaning: "replies that are damaged",
+		{name: "corrupt", value: "a probability or a mapping", meaning: "echo replies that are damaged",
 			begin: func() { r.Corrupt = corrupt }, scalar: takeProbability(&corrupt.Probability), keys: func() []key { return corruptKeys(corrupt) }},
 		{name: "silent", value: "true or false", meaning: "nobody answers: a dark address, an outage",
 			begin: func() { r.Silent = silent }, scalar: takeBool(silent)},
@@ -101,8 +113,11 @@ func ruleKeys(r *Rule) []key {
 		errorKey("ttl_exceeded", "an ICMP time exceeded instead of the reply", &r.TTLExceeded, exceededCodes),
 		{name: "rate_limit", value: "a rate such as 10/s, a mapping, or `off`", meaning: "requests above it vanish",
 			begin: func() { r.RateLimit = limit }, scalar: orOff(new(bool), takeRate(&limit.Rate)), keys: func() []key { return limitKeys(limit) }},
-		{name: "answer_from", value: "an address or `off`", meaning: "the source of the replies, instead of the address asked",
+		{name: "answer_from", value: "an address or `off`", meaning: "the source of echo replies, instead of the address asked",
 			begin: func() { r.AnswerFrom = answer }, scalar: orOff(&noAnswer, takeAddr(answer))},
+		{name: "tcp", value: "`refused`, `open`, `silent`, `reset` or `reset_early`",
+			meaning: "what a SYN meets: a reset; a handshake, and an orderly close; nothing; a handshake, and a reset in answer to its ACK; a reset right behind the SYN/ACK; default refused",
+			begin:   func() { r.TCP = service }, scalar: takeService(service)},
 	}
 }
 
@@ -134,7 +149,7 @@ func lossKeys(l *Loss) []key {
 	bad := 1.0
 	return []key{
 		{name: "probability", value: isProbability, meaning: "of each request by itself", scalar: takeProbability(&l.Probability)},
-		{name: "burst", value: "a mapping", meaning: "Gilbert-Elliott, advanced once per request of an address", begin: func() { l.Burst = burst },
+		{name: "burst", value: "a mapping", meaning: "Gilbert-Elliott, advanced once per request of a protocol to an address", begin: func() { l.Burst = burst },
 			keys: func() []key {
 				return []key{
 					{name: "enter", value: isProbability, meaning: "of going into the bad state", scalar: takeProbability(&burst.Enter)},
@@ -189,38 +204,46 @@ func corruptKeys(c *Corrupt) []key {
 // errorKey is the key of an ICMP error; to is set when the key is there.
 func errorKey(name, meaning string, to **ICMPError, codes []code) key {
 	e, p := new(ICMPError), 1.0
-	takeCode := func(s string) error {
-		if _, ok := findCode(codes, s); !ok || s == "" {
-			return fmt.Errorf("must be a number from 0 to 255 or one of %s", codeNames(codes))
-		}
-		e.Code = s
-		return nil
-	}
+	take := takeCode(codes, &e.Code)
 	return key{name: name, value: "a code, a mapping, or `off`", meaning: meaning,
-		begin: func() { *to = e }, scalar: orOff(&e.Off, takeCode),
+		begin: func() { *to = e }, scalar: orOff(&e.Off, take),
 		keys: func() []key {
 			return []key{
-				{name: "code", value: strings.ReplaceAll(codeNames(codes), ", ", " · ") + ", or a number", meaning: "default " + codes[0].name, scalar: takeCode},
+				{name: "code", value: strings.ReplaceAll(codeNames(codes), ", ", " · ") + ", or a number", meaning: "default " + codes[0].name, scalar: take},
 				{name: "from", value: isAddress, meaning: "the router that sends it; default the address asked", scalar: takeAddr(&e.From)},
 				{name: "quote", value: "`8` or `full`", meaning: "quote the IP header and 8 bytes, or as much as RFC 1812 and RFC 4443 let; default full",
-					scalar: func(s string) error {
-						if s != "8" && s != "full" {
-							return errors.New("must be 8 or full")
-						}
-						e.Short = s == "8"
-						return nil
-					}},
+					scalar: takeQuote(&e.Short)},
 				{name: "probability", value: isProbability, meaning: "that a request meets it; default 1",
 					begin: func() { e.Probability = &p }, scalar: takeProbability(&p)},
 			}
 		}}
 }
 
+func takeCode(codes []code, to *string) func(string) error {
+	return func(s string) error {
+		if _, ok := findCode(codes, s); !ok || s == "" {
+			return fmt.Errorf("must be a number from 0 to 255 or one of %s", codeNames(codes))
+		}
+		*to = s
+		return nil
+	}
+}
+
+func takeQuote(short *bool) func(string) error {
+	return func(s string) error {
+		if s != "8" && s != "full" {
+			return errors.New("must be 8 or full")
+		}
+		*short = s == "8"
+		return nil
+	}
+}
+
 func limitKeys(l *RateLimit) []key {
 	return []key{
 		{name: "rate", value: "a rate such as 10/s", meaning: "how many requests are let through", scalar: takeRate(&l.Rate)},
 		{name: "burst", value: "a whole number", meaning: "depth of the token bucket, which is full at first; default 1", scalar: takeInt(&l.Burst)},
-		{name: "per", value: "`address` or `rule`", meaning: "one bucket for each address, or one for all of the rule; default address",
+		{name: "per", value: "`address` or `rule`", meaning: "one bucket for each address and protocol, or one for all of the rule; default address",
 			scalar: func(s string) error {
 				if s != "address" && s != "rule" {
 					return errors.New("must be address or rule")

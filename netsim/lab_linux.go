@@ -139,7 +139,7 @@ func (l *Lab) stop() {
 // interrupt ends the sleep of the loop; l.mu is held.
 func (l *Lab) interrupt() {
 	if !l.closed {
-		unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+		_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
@@ -203,20 +203,39 @@ func (l *Lab) SetRule(rules ...Rule) (time.Time, error) {
 	return now, nil
 }
 
-// Apply replaces all rules by those of another scenario; From and Until count from the returned moment.
+// SetRoute adds routes behind all others, so that they win over those of equal prefixes. From and Until
+// count from the returned moment: requests read before it took the old ways, all others take the new.
+// Routers that the lab did not know at its start send errors, but cannot be asked themselves.
+func (l *Lab) SetRoute(routes ...Route) (time.Time, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	s := l.scenario
+	s.Routes = append(slices.Clip(s.Routes), routes...)
+	if err := s.Validate(); err != nil {
+		return now, fmt.Errorf("set route: %w", err)
+	}
+	l.scenario = s
+	mono := l.moment(now).mono
+	l.engine.setRoutes(append(slices.Clip(l.engine.routes.routes), timedRoutes(routes, mono)...), mono)
+	return now, nil
+}
+
+// Apply replaces all rules and routes by those of another scenario; From and Until count from the returned moment.
 // The prefixes, the local end and the rest stay as they are.
 func (l *Lab) Apply(s Scenario) (time.Time, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
 	next := l.scenario
-	next.Rules = s.Rules
+	next.Rules, next.Routes = s.Rules, s.Routes
 	if err := next.Validate(); err != nil {
 		return now, fmt.Errorf("apply scenario: %w", err)
 	}
 	l.scenario = next
 	mono := l.moment(now).mono
 	l.engine.setRules(timed(s.Rules, mono), mono)
+	l.engine.setRoutes(timedRoutes(s.Routes, mono), mono)
 	return now, nil
 }
 

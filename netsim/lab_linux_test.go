@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"os"
-	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -53,20 +51,7 @@ func quiesce(t testing.TB, lab *netsim.Lab) {
 // ping runs the system's ping and returns what it printed.
 func ping(t *testing.T, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath("ping")
-	if err != nil {
-		if os.Getenv(netsim.NoSkipEnv) == "1" {
-			t.Fatalf("ping is needed (package iputils-ping): %v", err)
-		}
-		t.Skipf("ping is needed (package iputils-ping): %v", err)
-	}
-	cmd := exec.Command(path, append([]string{"-n"}, args...)...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C")
-	out, err := cmd.CombinedOutput()
-	if _, exited := err.(*exec.ExitError); err != nil && !exited { // 1: no answer
-		t.Fatal(err)
-	}
-	return string(out)
+	return tool(t, "ping", "iputils-ping", append([]string{"-n"}, args...)...)
 }
 
 var pingSummary = regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`)

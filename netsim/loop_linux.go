@@ -22,7 +22,7 @@ func (l *Lab) run(prioritise bool, ready chan<- error) {
 	// The thread is never unlocked, so that it ends with the goroutine and takes its priority with it.
 	runtime.LockOSThread()
 	defer close(l.done)
-	unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // 1 ns instead of 50 µs; for when SCHED_FIFO is refused
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) // 1 ns instead of 50 µs; for when SCHED_FIFO is refused
 	var err error
 	if prioritise {
 		err = setPriority()
@@ -137,9 +137,9 @@ func (l *Lab) sleep(wait int64, paused bool) {
 		ts := unix.NsecToTimespec(wait)
 		timeout = &ts
 	}
-	unix.Ppoll(watched, timeout, nil) // EINTR and all else: look again
+	_, _ = unix.Ppoll(watched, timeout, nil) // EINTR and all else: look again
 	if fds[0].Revents != 0 {
 		var count [8]byte
-		unix.Read(l.wake, count[:])
+		_, _ = unix.Read(l.wake, count[:])
 	}
 }

@@ -19,7 +19,7 @@ func newMemory[T any](owner *T) *memory {
 
 func (m *memory) free() {
 	for _, b := range m.maps {
-		unix.Munmap(b)
+		_ = unix.Munmap(b)
 	}
 }
 
@@ -37,7 +37,7 @@ func mapChunk[T any](m *memory) []T {
 func unmapChunk[T any](m *memory, c []T) {
 	p := (*byte)(unsafe.Pointer(&c[0]))
 	if b, ok := m.maps[p]; ok {
-		unix.Munmap(b)
+		_ = unix.Munmap(b)
 		delete(m.maps, p)
 	}
 }

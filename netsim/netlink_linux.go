@@ -47,7 +47,7 @@ func (n *netlink) do(typ, flags uint16, body []byte) (answer []byte, err error) 
 	buffer := make([]byte, 4096)
 	for {
 		got, _, err := unix.Recvfrom(n.fd, buffer, 0)
-		if err == unix.EINTR {
+		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil {
@@ -135,8 +135,11 @@ func (n *netlink) awaitLocal(a netip.Addr) error {
 		if err == nil && len(answer) > typeOffset && answer[typeOffset] == unix.RTN_LOCAL {
 			return nil
 		}
+		if err == nil {
+			err = errors.New("its route is another")
+		}
 		if time.Now().After(end) {
-			return fmt.Errorf("address %s does not become local: %v", a, err)
+			return fmt.Errorf("address %s does not become local: %w", a, err)
 		}
 	}
 }

@@ -24,6 +24,9 @@ type slot struct {
 	host    uint32 // whom it answers
 	arrived int64  // CLOCK_REALTIME of the request, for the stamp
 	stamp   bool
+
+	protocol Protocol // of the request
+	untold   bool     // the truth does not have it: the three fields of numbers mean nothing
 }
 
 // bufferLen holds the 84 bytes of an ordinary ping, and IPv6, without growing.

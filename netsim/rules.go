@@ -11,12 +11,8 @@ import (
 // what they say together is worked out once per address and epoch. An epoch lasts as long as no rule
 // begins or ends.
 type ruleset struct {
-	rules    []timedRule
-	byPrefix map[netip.Prefix][]int32 // rules in the order of the file
-	bits4    []int                    // the prefix lengths that occur, longest first
-	bits6    []int
-	edges    []int64 // when rules begin or end, CLOCK_MONOTONIC ns, ascending
-	passed   int     // how many edges are behind us
+	timetable
+	rules []timedRule
 
 	behaviours []behaviour
 	known      map[string]int32 // from the rules that are active for an address to its behaviour
@@ -30,6 +26,28 @@ type timedRule struct {
 
 func (r *timedRule) active(now int64) bool {
 	return now >= r.begin && (r.end == 0 || now < r.end)
+}
+
+// scope ranks how closely a rule says which packets it is about: by port, by protocol, or not at all.
+func (r *Rule) scope() int {
+	switch {
+	case len(r.Ports) > 0:
+		return 2
+	case len(r.Protocols) > 0:
+		return 1
+	}
+	return 0
+}
+
+// covers tells whether a rule is about a protocol and a destination port.
+func (r *Rule) covers(p Protocol, port uint16) bool {
+	if len(r.Protocols) > 0 && !slices.Contains(r.Protocols, p) {
+		return false
+	}
+	if len(r.Ports) == 0 {
+		return true
+	}
+	return p != ICMP && slices.ContainsFunc(r.Ports, func(o PortRange) bool { return o.First <= port && port <= o.Last })
 }
 
 // behaviour is what the active rules say about an address, merged.
@@ -49,6 +67,7 @@ type behaviour struct {
 	limit      RateLimit
 	limitRule  int32 // whose bucket, when shared
 	answerFrom netip.Addr
+	service    Service
 }
 
 // icmpError is an ICMPError with its numbers looked up.
@@ -95,56 +114,26 @@ func timed(rules []Rule, origin int64) []timedRule {
 }
 
 func newRuleset(rules []timedRule) *ruleset {
-	s := &ruleset{rules: rules, byPrefix: map[netip.Prefix][]int32{}, known: map[string]int32{}, buckets: make([]bucket, len(rules))}
+	s := &ruleset{timetable: newTimetable(), rules: rules, known: map[string]int32{}, buckets: make([]bucket, len(rules))}
 	for i, r := range rules {
-		prefixes := r.Prefixes
-		if len(prefixes) == 0 {
-			prefixes = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0)}
-		}
-		for _, p := range prefixes {
-			s.byPrefix[p] = append(s.byPrefix[p], int32(i))
-			bits := &s.bits6
-			if p.Addr().Is4() {
-				bits = &s.bits4
-			}
-			if !slices.Contains(*bits, p.Bits()) {
-				*bits = append(*bits, p.Bits())
-			}
-		}
-		s.edges = append(s.edges, r.begin)
-		if r.end != 0 {
-			s.edges = append(s.edges, r.end)
-		}
+		s.add(int32(i), r.Prefixes, r.begin, r.end)
+	}
+	for _, list := range s.byPrefix {
+		slices.SortStableFunc(list, func(a, b int32) int { return rules[a].scope() - rules[b].scope() })
 	}
 	slices.Sort(s.edges)
-	descending := func(a, b int) int { return b - a }
-	slices.SortFunc(s.bits4, descending)
-	slices.SortFunc(s.bits6, descending)
 	return s
 }
 
-// advance moves to the epoch of now and tells whether it is a new one.
-func (s *ruleset) advance(now int64) bool {
-	before := s.passed
-	for s.passed < len(s.edges) && s.edges[s.passed] <= now {
-		s.passed++
-	}
-	return s.passed != before
-}
-
-// lookup returns the index of the behaviour of an address at a moment.
-func (s *ruleset) lookup(addr netip.Addr, now int64) int32 {
+// lookup returns the index of the behaviour of an address towards a protocol, and a port of it, at a moment.
+func (s *ruleset) lookup(addr netip.Addr, protocol Protocol, port uint16, now int64) int32 {
 	var room [64]int32
-	active := room[:0] // most specific first, the last of the file first among equals
-	bits := s.bits6
-	if addr.Is4() {
-		bits = s.bits4
-	}
-	for _, n := range bits {
+	active := room[:0] // most specific first: by prefix, then by scope; the last of the file first among equals
+	for _, n := range s.bits(addr) {
 		p, _ := addr.Prefix(n)
 		list := s.byPrefix[p]
 		for i := len(list) - 1; i >= 0; i-- {
-			if s.rules[list[i]].active(now) {
+			if r := &s.rules[list[i]]; r.active(now) && r.covers(protocol, port) {
 				active = append(active, list[i])
 			}
 		}
@@ -186,6 +175,7 @@ func (s *ruleset) merge(active []int32) behaviour {
 			b.limit, b.limitRule = *r.RateLimit, i
 		}
 		set(&b.answerFrom, r.AnswerFrom)
+		set(&b.service, r.TCP)
 	}
 	return b
 }

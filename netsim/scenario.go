@@ -2,13 +2,14 @@ package netsim
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
 // Scenario says how a simulated internet behaves. The zero value has no address at all.
 type Scenario struct {
-	// Seed of every draw. The n-th echo request to an address meets the same fate in every run with the
-	// same seed and rules, whatever happens at other addresses.
+	// Seed of every draw. The n-th request of a protocol to an address meets the same fate in every run
+	// with the same seed and rules, whatever happens at other addresses.
 	Seed uint64
 	// Source is the local end, at most one address per family, from which the code under test probes.
 	// Absent: 198.18.0.1 (RFC 2544) and fd00:c612::1 for the families that Prefixes has.
@@ -22,12 +23,19 @@ type Scenario struct {
 	// Rules in the order of the file. For every property the most specific active rule that names it
 	// decides, the last one among equals.
 	Rules []Rule
+	// Routes in the order of the file. The most specific active route of an address is its way, the last
+	// one among equals.
+	Routes []Route
 }
 
 // Rule says how the addresses of some prefixes behave for a while. A nil property is left to less specific rules.
 type Rule struct {
 	// Prefixes that it is about; none: every address.
 	Prefixes []netip.Prefix
+	// Protocols that it is about; none: all of them.
+	Protocols []Protocol
+	// Ports of destination that it is about, of TCP and UDP; none: all packets, also those without ports.
+	Ports []PortRange
 	// From and Until count from the start of the lab (for Lab.Apply and Lab.SetRule: from the call).
 	// Until 0: for ever.
 	From, Until time.Duration
@@ -43,8 +51,27 @@ type Rule struct {
 	Unreachable *ICMPError
 	TTLExceeded *ICMPError
 	RateLimit   *RateLimit
-	AnswerFrom  *netip.Addr // the source of replies instead of the address asked; the zero Addr: off
+	AnswerFrom  *netip.Addr // the source of echo replies instead of the address asked; the zero Addr: off
+	TCP         *Service    // what a SYN meets that gets so far
 }
+
+// Protocol is what a request to the lab is made of.
+type Protocol uint8
+
+// The protocols that the lab answers; the zero value is ICMP.
+const (
+	ICMP Protocol = iota // echo requests
+	TCP                  // SYNs
+	UDP                  // datagrams
+	protocols
+)
+
+var protocolNames = [...]string{"icmp", "tcp", "udp"}
+
+func (p Protocol) String() string { return protocolNames[p] }
+
+// PortRange is the ports from First to Last, both included.
+type PortRange struct{ First, Last uint16 }
 
 // Delay is the time from the arrival of a request at the device to writing its reply: Constant, unless Normal or Ramp is there.
 type Delay struct {
@@ -105,6 +132,7 @@ type Corrupt struct {
 // CorruptMode is a kind of damage.
 type CorruptMode uint8
 
+// The kinds of damage.
 const (
 	Intact   CorruptMode = iota
 	Flip                 // one bit of the ICMP message is wrong, and so its checksum
@@ -162,6 +190,25 @@ func (s *Scenario) has(v4 bool) bool {
 		}
 	}
 	return false
+}
+
+// reach returns the prefixes and the routers outside of them: all that is routed to the lab.
+func (s *Scenario) reach() []netip.Prefix {
+	var out []netip.Prefix
+	for _, p := range s.Prefixes {
+		out = append(out, p.Masked())
+	}
+	for _, r := range s.Routes {
+		for _, p := range r.Paths {
+			for _, h := range p.Hops {
+				if !h.Router.IsValid() || slices.ContainsFunc(out, func(p netip.Prefix) bool { return p.Contains(h.Router) }) {
+					continue
+				}
+				out = append(out, netip.PrefixFrom(h.Router, h.Router.BitLen()))
+			}
+		}
+	}
+	return out
 }
 
 func hasFamily(list []netip.Addr, v4 bool) bool {

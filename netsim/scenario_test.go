@@ -33,8 +33,20 @@ rules:
     ttl_exceeded: {code: transit, from: 198.51.100.9, quote: full}
     rate_limit: {rate: 10/s, burst: 5, per: rule}
     answer_from: 192.0.2.8
+    tcp: open
+  - {protocol: [tcp, udp], port: [80, 8000-8099], tcp: reset_early}
   - {delay: {constant: 5ms}, loss: 0.5, duplicate: 10%, corrupt: 1%, unreachable: 9, rate_limit: 3/s}
   - {delay: {ramp: {from: 1ms, to: 2ms, over: 3s}}, unreachable: off, ttl_exceeded: off, rate_limit: off, answer_from: off}
+routes:
+  - prefix: 192.0.2.0/25
+    from: 1s
+    until: 2s
+    paths: [{hops: [10.0.0.9]}]
+    loop: 1
+    hops:
+      - 10.0.0.1
+      - '*'
+      - {router: 10.0.0.2, delay: 2ms, jitter: 1ms, loss: 1%, silent: true, rate_limit: {rate: 5/s, burst: 2}, quote: 8, mpls: [16, 17], unreachable: net}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -58,12 +70,25 @@ rules:
 			TTLExceeded: &ICMPError{Code: "transit", From: router},
 			RateLimit:   &RateLimit{10, 5, true},
 			AnswerFrom:  new(netip.MustParseAddr("192.0.2.8")),
+			TCP:         new(ServiceOpen),
+		}, {
+			Protocols: []Protocol{TCP, UDP}, Ports: []PortRange{{80, 80}, {8000, 8099}}, TCP: new(ServiceResetEarly),
 		}, {
 			Delay: &Delay{Constant: 5 * time.Millisecond}, Loss: &Loss{Probability: 0.5}, Duplicate: &Duplicate{Probability: 0.1},
 			Corrupt: &Corrupt{0.01, Flip}, Unreachable: &ICMPError{Code: "9"}, RateLimit: &RateLimit{Rate: 3},
 		}, {
 			Delay:       &Delay{Ramp: &Ramp{time.Millisecond, 2 * time.Millisecond, 3 * time.Second}},
 			Unreachable: &ICMPError{Off: true}, TTLExceeded: &ICMPError{Off: true}, RateLimit: &RateLimit{}, AnswerFrom: new(netip.Addr),
+		}},
+		Routes: []Route{{
+			Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25")}, From: time.Second, Until: 2 * time.Second,
+			Paths: []Path{
+				{Hops: []Hop{{Router: netip.MustParseAddr("10.0.0.9")}}},
+				{Loop: 1, Hops: []Hop{{Router: netip.MustParseAddr("10.0.0.1")}, {}, {
+					Router: netip.MustParseAddr("10.0.0.2"), Delay: 2 * time.Millisecond, Jitter: time.Millisecond, Loss: 0.01, Silent: 1,
+					RateLimit: RateLimit{Rate: 5, Burst: 2}, Short: true, MPLS: []int{16, 17}, Unreachable: &ICMPError{Code: "net"},
+				}}},
+			},
 		}},
 	}
 	same := cmp.Options{
@@ -76,15 +101,16 @@ rules:
 }
 
 func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
-	const ruleKeys = "prefix, from, until, delay, spread, jitter, loss, duplicate, reorder, corrupt, silent, unreachable, ttl_exceeded, rate_limit, answer_from"
+	const ruleKeys = "prefix, protocol, port, from, until, delay, spread, jitter, loss, duplicate, reorder, corrupt, silent, unreachable, ttl_exceeded, rate_limit, answer_from, tcp"
 	const head = "prefixes: [192.0.2.0/24]\nrules:\n  - "
+	const way = "prefixes: [192.0.2.0/24]\nroutes:\n  - "
 	cases := []struct{ name, file, want string }{
 		{"empty", "", "s.yml: the file is empty"},
 		{"no YAML", "a: [", "s.yml: yaml: line 1: did not find expected node content"},
 		{"two documents", "prefixes: [192.0.2.0/24]\n---\nseed: 1", "s.yml: there must be one document only"},
-		{"no mapping", "- 1", "s.yml:1: must be a mapping with the keys seed, source, prefixes, mtu, stamp, rules"},
+		{"no mapping", "- 1", "s.yml:1: must be a mapping with the keys seed, source, prefixes, mtu, stamp, rules, routes"},
 		{"no prefixes", "seed: 1", "s.yml:1: prefixes: there must be at least one prefix"},
-		{"unknown key", "prefixes: [192.0.2.0/24]\nsead: 1", "s.yml:2: sead: unknown key; known are seed, source, prefixes, mtu, stamp, rules"},
+		{"unknown key", "prefixes: [192.0.2.0/24]\nsead: 1", "s.yml:2: sead: unknown key; known are seed, source, prefixes, mtu, stamp, rules, routes"},
 		{"key twice", "prefixes: [192.0.2.0/24]\nseed: 1\nseed: 2", "s.yml:3: seed: the key is there twice"},
 		{"seed", "prefixes: [192.0.2.0/24]\nseed: -1", `s.yml:2: seed: "-1": must be a whole number from 0 to 2^64-1`},
 		{"no prefix", "prefixes:\n  - 192.0.2.0/24\n  - 192.0.2.0/33", `s.yml:3: prefixes[1]: "192.0.2.0/33": must be a prefix or an address`},
@@ -119,6 +145,21 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		{"families", head + "prefix: 192.0.2.7\n    answer_from: '::1'", "s.yml:4: rules[0].answer_from: ::1 and 192.0.2.7/32 are not of one family"},
 		{"rate", head + "rate_limit: 5/m", `s.yml:3: rules[0].rate_limit: "5/m": must be a rate such as 10/s`},
 		{"rate too high", head + "rate_limit: 1e7/s", "s.yml:3: rules[0].rate_limit.rate: 1e+07 must be between 0 and 1e+06 a second"},
+		{"protocol", head + "protocol: sctp", `s.yml:3: rules[0].protocol: "sctp": must be one of icmp, tcp, udp`},
+		{"no port", head + "port: http", `s.yml:3: rules[0].port: "http": must be a port, or a range such as 8000-8099`},
+		{"ports downwards", head + "port: [80, 9-8]", "s.yml:3: rules[0].port[1]: 9-8 must go upwards, and begin above 0"},
+		{"port of a protocol without ports", head + "{protocol: icmp, port: 80}", "s.yml:3: rules[0].port: the protocol has no ports"},
+		{"service", head + "tcp: closed", `s.yml:3: rules[0].tcp: "closed": must be one of refused, open, silent, reset, reset_early`},
+		{"service of another protocol", head + "{protocol: udp, tcp: open}", "s.yml:3: rules[0].tcp: the rule is not about tcp"},
+		{"route without hops", way + "{}", "s.yml:3: routes[0]: there must be hops, or 1 to 255 paths"},
+		{"empty path", way + "paths: [{hops: [10.0.0.1]}, {loop: 1}]", `s.yml:3: routes[0].paths[1].hops: there must be 1 to 255 hops
+s.yml:3: routes[0].paths[1].loop: 1 must be between 0 and the number of hops (0)`},
+		{"no hop", way + "hops: [10.0.0.1, x]", `s.yml:3: routes[0].hops[1]: "x": must be an address, * or a mapping`},
+		{"hop of the other family", way + "hops: ['::1']", "s.yml:3: routes[0].hops[0].router: ::1 and 192.0.2.0/24 are not of one family"},
+		{"loop longer than the path", way + "{hops: [10.0.0.1], loop: 2}", "s.yml:3: routes[0].loop: 2 must be between 0 and the number of hops (1)"},
+		{"label", way + "hops: [{router: 10.0.0.1, mpls: 1048576}]", "s.yml:3: routes[0].hops[0].mpls[0]: 1048576 must be between 0 and 1048575"},
+		{"silence of a hop", way + "hops: [{silent: sometimes}]", `s.yml:3: routes[0].hops[0].silent: "sometimes": must be true, false, or a probability such as 0.01 or 1%`},
+		{"route to others", way + "{prefix: 10.0.0.0/8, hops: [10.0.0.1]}", `s.yml:3: routes[0].prefix[0]: "10.0.0.0/8" has no address in the prefixes of the scenario`},
 		{"all at once", "seed: x\nprefixes: [a, b]\nmtu: y", `s.yml:1: seed: "x": must be a whole number from 0 to 2^64-1
 s.yml:2: prefixes[0]: "a": must be a prefix or an address
 s.yml:2: prefixes[1]: "b": must be a prefix or an address

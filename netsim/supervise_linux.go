@@ -36,14 +36,14 @@ func Supervise(cmd *exec.Cmd) (code int, err error) {
 			select {
 			case s := <-signals:
 				if !fromTerminal(s) {
-					cmd.Process.Signal(s)
+					_ = cmd.Process.Signal(s)
 				}
 			case <-done:
 				return
 			}
 		}
 	}()
-	cmd.Wait() // its error is in the state
+	_ = cmd.Wait() // its error is in the state
 	close(done)
 	<-passing
 	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signaled() {

@@ -78,7 +78,7 @@ func (t *tap) configure(index int) error {
 
 func (t *tap) close() {
 	if t.ring != nil {
-		unix.Munmap(t.ring)
+		_ = unix.Munmap(t.ring)
 	}
 	unix.Close(t.fd)
 }

@@ -6,11 +6,12 @@ import (
 	"time"
 )
 
-// Verdict is what became of an echo request.
+// Verdict is what became of a request: an echo request, a SYN, a datagram.
 type Verdict uint8
 
+// The verdicts.
 const (
-	Answered    Verdict = iota + 1 // at least one intact reply from the address asked
+	Answered    Verdict = iota + 1 // at least one intact reply from the address asked; to a SYN: SYN/ACK
 	Lost                           // drawn by loss
 	Silent                         // the address is silent
 	Unreachable                    // an ICMP destination unreachable instead of a reply
@@ -18,10 +19,12 @@ const (
 	RateLimited                    // over the rate limit
 	Corrupted                      // every reply was damaged
 	WrongSource                    // replies came from another address than the one asked
+	Refused                        // the port is closed: a TCP reset, or an ICMP port unreachable from the host itself
+	Reset                          // the handshake was granted, and then reset
 	verdicts
 )
 
-var verdictNames = [...]string{"", "answered", "lost", "silent", "unreachable", "ttl_exceeded", "rate_limited", "corrupted", "wrong_source"}
+var verdictNames = [...]string{"", "answered", "lost", "silent", "unreachable", "ttl_exceeded", "rate_limited", "corrupted", "wrong_source", "refused", "reset"}
 
 func (v Verdict) String() string { return verdictNames[v] }
 
@@ -29,7 +32,7 @@ var corruptNames = [...]string{"", "flip", "payload", "truncate"}
 
 func (m CorruptMode) String() string { return corruptNames[m] }
 
-// Packet is the truth about one echo request that the lab read.
+// Packet is the truth about one request that the lab read: an echo request, a SYN, or a UDP datagram.
 type Packet struct {
 	Number      uint64 // in the order of reading, from 0
 	Arrived     int64  // when it came to the device, by the kernel: CLOCK_REALTIME, ns since the epoch
@@ -37,18 +40,39 @@ type Packet struct {
 	Read        int64  // when the lab read it and decided: CLOCK_REALTIME, ns since the epoch
 	ReadMono    int64  // the same moment on CLOCK_MONOTONIC, ns
 	Src, Dst    netip.Addr
-	ID, Seq     uint16
+	Protocol    Protocol
+	ID, Seq     uint16   // of an echo request
 	TTL         uint8    // as it arrived
-	Size        int      // ICMP payload, bytes
+	Size        int      // payload, bytes
 	Head        [16]byte // the first bytes of the payload, zeros behind a shorter one
 	Verdict     Verdict
 	Replies     []Reply // in the order of their making; empty when nothing is sent
+
+	// Route is the number of the route that it took, in the order of the scenario, Path that of the path
+	// of the route, both from 1; 0: none.
+	Route, Path int
+	// Hop is the number of the hop where it ended, from 1; 0: it arrived.
+	Hop int
+
+	// Of TCP and UDP.
+	SrcPort, DstPort uint16
+	// ISN is the initial sequence number of a SYN.
+	ISN uint32
+	// Retransmit: the SYN is the same as one before, up to 4 minutes ago.
+	Retransmit bool
+	// Established is when the ACK that completes the handshake arrived, CLOCK_MONOTONIC ns to the
+	// microsecond; 0: not yet. It is said of the last SYN of the connection only, as are the next two.
+	Established int64
+	// End is how the code under test ended the connection, Ended when; 0: not yet.
+	End   End
+	Ended int64
 }
 
 // Reply is a packet that the lab sends because of a request.
 type Reply struct {
 	From        netip.Addr  // source: the address asked, a router, or the address that answers in its place
 	Type, Code  uint8       // ICMP, in the numbers of the family
+	Flags       uint8       // TCP, RFC 9293 section 3.1; 0: the reply is ICMP
 	Corrupt     CorruptMode // Intact, or what is wrong with it
 	Due         int64       // when it should be written: CLOCK_MONOTONIC, ns
 	Written     int64       // when it was: CLOCK_REALTIME, ns since the epoch, just before the write; 0: not yet
@@ -86,8 +110,16 @@ func (p *Packet) first() *Reply {
 	return f
 }
 
-// settled tells whether all replies have been written.
-func (p *Packet) settled() bool {
+// endWait is how long an open connection may keep Drain from telling about it: more than the ordinary
+// timeouts of connecting.
+const endWait = 5 * time.Second
+
+// settled tells whether all replies have been written at a moment of CLOCK_MONOTONIC, and the end of a
+// connection is known or far off.
+func (p *Packet) settled(now int64) bool {
+	if p.Protocol == TCP && p.Verdict == Answered && p.End == NoEnd && now-p.ReadMono < int64(endWait) {
+		return false
+	}
 	for i := range p.Replies {
 		if p.Replies[i].WrittenMono == 0 {
 			return false
@@ -96,9 +128,9 @@ func (p *Packet) settled() bool {
 	return true
 }
 
-// Counters are sums over echo requests and their replies.
+// Counters are sums over the requests of a protocol and their replies.
 type Counters struct {
-	Requests  uint64           // echo requests read
+	Requests  uint64           // read
 	Verdicts  [verdicts]uint64 // by Verdict
 	Replies   uint64           // packets written in return: replies, copies, errors
 	Duplicate uint64           // requests that were given more than one reply
@@ -123,11 +155,16 @@ type record struct {
 	host, src  uint32
 	reply      uint32 // number of the first reply; the others follow it
 	waited     uint32 // ns from arrival to reading
-	id, seq    uint16
+	id, seq    uint16 // of TCP and UDP: source and destination port
 	size       uint16
+	route      uint16
 	replies    uint8
 	ttl        uint8
 	verdict    Verdict
+	protocol   Protocol
+	path, hop  uint8
+	end        End
+	retransmit bool
 }
 
 // answer is a Reply in 32 bytes.
@@ -136,6 +173,7 @@ type answer struct {
 	from            uint32 // index of the address
 	typ, code       uint8
 	corrupt         CorruptMode
+	flags           uint8
 }
 
 // truth is the log: 96 bytes per answered request, 120 MB for 10,240 a second over two minutes.
@@ -144,6 +182,8 @@ type truth struct {
 	answers arena[answer]
 	addrs   []netip.Addr
 	known   map[netip.Addr]uint32
+
+	connections []uint32 // number + 1 of the newest SYN of each bucket, see truth.connect; nil before the first
 }
 
 func newTruth() *truth { return &truth{known: map[netip.Addr]uint32{}} }
@@ -159,17 +199,44 @@ func (t *truth) addr(a netip.Addr) uint32 {
 	return i
 }
 
+// record begins the record of a request to the host with the given index.
+func (t *truth) record(r *request, host uint32, now moment, waited uint32) *record {
+	n, rec := t.packets.grow()
+	*rec = record{
+		mono: now.mono, wall: now.wall, waited: waited, host: host, src: t.addr(r.src),
+		id: r.id, seq: r.seq, size: uint16(len(r.payload)), ttl: r.ttl, protocol: r.protocol,
+	}
+	switch r.protocol {
+	case TCP:
+		t.connect(r, rec, n)
+		return rec
+	case UDP:
+		rec.id, rec.seq = r.srcPort, r.dstPort
+	}
+	copy(rec.head[:], r.payload)
+	return rec
+}
+
 // packet rebuilds the n-th packet; its replies are appended to room.
 func (t *truth) packet(n uint64, room []Reply) (Packet, []Reply) {
 	r := t.packets.at(n)
 	p := Packet{
 		Number: n, Arrived: r.wall - int64(r.waited), ArrivedMono: r.mono - int64(r.waited), Read: r.wall, ReadMono: r.mono, Src: t.addrs[r.src], Dst: t.addrs[r.host],
-		ID: r.id, Seq: r.seq, TTL: r.ttl, Size: int(r.size), Head: r.head, Verdict: r.verdict,
+		Protocol: r.protocol, TTL: r.ttl, Size: int(r.size), Verdict: r.verdict,
+		Route: int(r.route), Path: int(r.path), Hop: int(r.hop),
+	}
+	switch r.protocol {
+	case ICMP:
+		p.ID, p.Seq, p.Head = r.id, r.seq, r.head
+	case UDP:
+		p.SrcPort, p.DstPort, p.Head = r.id, r.seq, r.head
+	case TCP:
+		r.connection(&p)
 	}
 	start := len(room)
 	for i := range uint64(r.replies) {
 		a := t.answers.at(uint64(r.reply) + i)
-		room = append(room, Reply{t.addrs[a.from], a.typ, a.code, a.corrupt, a.due, a.wall, a.mono})
+		room = append(room, Reply{t.addrs[a.from], a.typ, a.code, a.flags, a.corrupt, a.due, a.wall, a.mono})
 	}
 	if r.replies > 0 {
 		p.Replies = room[start:len(room):len(room)]

@@ -77,7 +77,7 @@ func (t *tun) configure(s *Scenario, queue, index int) error {
 		}
 		sources[a.Is4()] = a
 	}
-	for _, p := range s.Prefixes {
+	for _, p := range s.reach() {
 		if err := n.addRoute(index, p, sources[p.Addr().Is4()]); err != nil {
 			return err
 		}
@@ -91,7 +91,7 @@ func (t *tun) quiet(ipv6 bool) error {
 		return err
 	}
 	if !ipv6 {
-		setSysctl("net/ipv6/conf/"+t.name+"/disable_ipv6", "1") // a kernel without IPv6 is quiet by itself
+		_ = setSysctl("net/ipv6/conf/"+t.name+"/disable_ipv6", "1") // a kernel without IPv6 is quiet by itself
 		return nil
 	}
 	const noLinkLocal = "1" // addr_gen_mode: none, so no router solicitation and no multicast reports

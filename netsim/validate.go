@@ -89,11 +89,15 @@ func (v *validator) scenario(s *Scenario) {
 	if s.MTU != 0 && (s.MTU < minMTU || s.MTU > maxMTU) {
 		v.add("mtu", "%d must be between %d and %d", s.MTU, minMTU, maxMTU)
 	}
+	reach := s.reach()
+	for i := range s.Routes {
+		v.route(fmt.Sprintf("routes[%d]", i), s, &s.Routes[i])
+	}
 	for i := range s.Rules {
 		path := fmt.Sprintf("rules[%d]", i)
 		v.rule(path, &s.Rules[i])
 		for j, p := range s.Rules[i].Prefixes {
-			if p.IsValid() && !slices.ContainsFunc(s.Prefixes, p.Overlaps) {
+			if p.IsValid() && !slices.ContainsFunc(reach, p.Overlaps) {
 				v.add(fmt.Sprintf("%s.prefix[%d]", path, j), "%q has no address in the prefixes of the scenario", p)
 			}
 		}
@@ -113,12 +117,8 @@ func (v *validator) rule(path string, r *Rule) {
 	for i, p := range r.Prefixes {
 		v.prefix(fmt.Sprintf("%s.prefix[%d]", path, i), p)
 	}
-	if r.From < 0 {
-		v.add(path+".from", "%s must not be negative", r.From)
-	}
-	if r.Until != 0 && r.Until <= r.From {
-		v.add(path+".until", "%s must be after from (%s)", r.Until, r.From)
-	}
+	v.scope(path, r)
+	v.times(path, r.From, r.Until)
 	v.delay(path+".delay", r.Delay)
 	if r.Spread != nil {
 		v.duration(path+".spread", *r.Spread)
@@ -147,15 +147,43 @@ func (v *validator) rule(path string, r *Rule) {
 	v.icmpError(path+".unreachable", r, r.Unreachable, unreachableCodes)
 	v.icmpError(path+".ttl_exceeded", r, r.TTLExceeded, exceededCodes)
 	if l := r.RateLimit; l != nil {
-		if l.Rate < 0 || l.Rate > maxRate {
-			v.add(path+".rate_limit.rate", "%g must be between 0 and %g a second", l.Rate, float64(maxRate))
-		}
-		if l.Burst < 0 || l.Burst > maxRate {
-			v.add(path+".rate_limit.burst", "%d must be between 0 and %d", l.Burst, maxRate)
-		}
+		v.limit(path+".rate_limit", l)
 	}
 	if r.AnswerFrom != nil && r.AnswerFrom.IsValid() {
 		v.sameFamily(path+".answer_from", r, *r.AnswerFrom)
+	}
+}
+
+// times checks when a rule or route holds.
+func (v *validator) times(path string, from, until time.Duration) {
+	if from < 0 {
+		v.add(path+".from", "%s must not be negative", from)
+	}
+	if until != 0 && until <= from {
+		v.add(path+".until", "%s must be after from (%s)", until, from)
+	}
+}
+
+// scope checks which packets a rule is about.
+func (v *validator) scope(path string, r *Rule) {
+	for i, p := range r.Protocols {
+		if p >= protocols {
+			v.add(fmt.Sprintf("%s.protocol[%d]", path, i), "must be one of icmp, tcp, udp")
+		}
+	}
+	for i, p := range r.Ports {
+		if p.First == 0 || p.Last < p.First {
+			v.add(fmt.Sprintf("%s.port[%d]", path, i), "%d-%d must go upwards, and begin above 0", p.First, p.Last)
+		}
+	}
+	if len(r.Ports) > 0 && len(r.Protocols) > 0 && !slices.Contains(r.Protocols, TCP) && !slices.Contains(r.Protocols, UDP) {
+		v.add(path+".port", "the protocol has no ports")
+	}
+	if r.TCP != nil && len(r.Protocols) > 0 && !slices.Contains(r.Protocols, TCP) {
+		v.add(path+".tcp", "the rule is not about tcp")
+	}
+	if r.TCP != nil && *r.TCP > ServiceResetEarly {
+		v.add(path+".tcp", "must be one of %s", strings.Join(serviceNames[:], ", "))
 	}
 }
 

@@ -5,13 +5,15 @@ import (
 	"net/netip"
 )
 
-// The few numbers of RFC 791, 792, 8200 and 4443 that an echo responder needs.
+// The few numbers of RFC 791, 792, 8200 and 4443 that a responder needs; those of TCP and UDP are in wire_tcp.go.
 const (
 	ipv4HeaderLen = 20
 	ipv6HeaderLen = 40
 	icmpHeaderLen = 8
 
 	protoICMP   = 1
+	protoTCP    = 6
+	protoUDP    = 17
 	protoICMPv6 = 58
 
 	icmpEchoReply    = 0
@@ -36,24 +38,27 @@ const (
 type kind uint8
 
 const (
-	kindEcho      kind = iota // a well-formed echo request
+	kindProbe     kind = iota // what the truth records: an echo request, a SYN, a datagram
+	kindSegment               // a TCP segment behind the SYN
 	kindOther                 // valid, but nothing that the lab answers
 	kindFragment              // a piece of a datagram; the lab does not reassemble
 	kindMalformed             // wrong lengths or checksums
 )
 
-// request is an echo request; its slices alias the packet that it was parsed from.
+// request is a packet that may be answered; its slices alias the packet that it was parsed from.
 type request struct {
-	src, dst netip.Addr
-	id, seq  uint16
-	ttl      uint8
-	packet   []byte // the whole IP packet, cut to its own length
-	message  []byte // the ICMP message, header included
+	src, dst         netip.Addr
+	protocol         Protocol
+	ttl              uint8
+	id, seq          uint16 // of an echo request
+	srcPort, dstPort uint16 // of TCP and UDP
+	tcp              segment
+	packet           []byte // the whole IP packet, cut to its own length
+	message          []byte // what the IP header carries: the ICMP message, the segment, the datagram
+	payload          []byte // behind the header of the message
 }
 
-func (r *request) payload() []byte { return r.message[icmpHeaderLen:] }
-
-// parseRequest reads one IP packet. Only kindEcho leaves a usable request behind.
+// parseRequest reads one IP packet. Only kindProbe and kindSegment leave a usable request behind.
 func parseRequest(p []byte, r *request) kind {
 	if len(p) == 0 {
 		return kindMalformed
@@ -82,19 +87,8 @@ func parseRequest4(p []byte, r *request) kind {
 	if binary.BigEndian.Uint16(p[6:])&0x3fff != 0 { // more fragments, or an offset
 		return kindFragment
 	}
-	if p[9] != protoICMP {
-		return kindOther
-	}
-	m := p[header:]
-	if len(m) < icmpHeaderLen || checksum(m, 0) != 0 {
-		return kindMalformed
-	}
-	if m[0] != icmpEcho || m[1] != 0 {
-		return kindOther
-	}
-	r.ttl = p[8]
-	r.fill(p, m)
-	return kindEcho
+	r.ttl, r.packet, r.message = p[8], p, p[header:]
+	return r.parseMessage(p[9], protoICMP, icmpEcho, p[12:20])
 }
 
 func parseRequest6(p []byte, r *request) kind {
@@ -112,25 +106,36 @@ func parseRequest6(p []byte, r *request) kind {
 	if p[6] == fragmentHeader {
 		return kindFragment
 	}
-	if p[6] != protoICMPv6 {
-		return kindOther
-	}
-	m := p[ipv6HeaderLen:]
-	if len(m) < icmpHeaderLen || checksum(m, pseudoSum(p[8:24], p[24:40], len(m))) != 0 {
-		return kindMalformed
-	}
-	if m[0] != icmp6Echo || m[1] != 0 {
-		return kindOther
-	}
-	r.ttl = p[7]
-	r.fill(p, m)
-	return kindEcho
+	r.ttl, r.packet, r.message = p[7], p, p[ipv6HeaderLen:]
+	return r.parseMessage(p[6], protoICMPv6, icmp6Echo, p[8:40])
 }
 
-func (r *request) fill(packet, message []byte) {
-	r.packet, r.message = packet, message
-	r.id = binary.BigEndian.Uint16(message[4:])
-	r.seq = binary.BigEndian.Uint16(message[6:])
+// parseMessage reads what the IP header carries; addrs are its two addresses, as the pseudo-header has them.
+func (r *request) parseMessage(proto, icmp, echo uint8, addrs []byte) kind {
+	switch proto {
+	case protoTCP:
+		return r.parseTCP(addrs)
+	case protoUDP:
+		return r.parseUDP(addrs)
+	case icmp:
+	default:
+		return kindOther
+	}
+	m := r.message
+	var pseudo uint64
+	if icmp == protoICMPv6 {
+		pseudo = pseudoSum(addrs, len(m), protoICMPv6)
+	}
+	if len(m) < icmpHeaderLen || checksum(m, pseudo) != 0 {
+		return kindMalformed
+	}
+	if m[0] != echo || m[1] != 0 {
+		return kindOther
+	}
+	r.protocol, r.srcPort, r.dstPort = ICMP, 0, 0
+	r.id, r.seq = binary.BigEndian.Uint16(m[4:]), binary.BigEndian.Uint16(m[6:])
+	r.payload = m[icmpHeaderLen:]
+	return kindProbe
 }
 
 // EchoRequest returns an IP packet with an echo request, as for Lab.Inject. Both addresses must be of one family.
@@ -182,13 +187,12 @@ func appendError(b []byte, from netip.Addr, typ, code uint8, r *request, short b
 func appendICMP(b []byte, from, to netip.Addr, typ, code uint8, word uint32, body []byte) []byte {
 	start := len(b)
 	length := icmpHeaderLen + len(body)
-	header := ipv4HeaderLen
+	proto := uint8(protoICMP)
 	if to.Is6() {
-		header = ipv6HeaderLen
-		b = appendHeader6(b, from, to, length)
-	} else {
-		b = appendHeader4(b, from, to, length)
+		proto = protoICMPv6
 	}
+	b = appendHeader(b, from, to, proto, length)
+	header := len(b) - start
 	b = append(b, typ, code, 0, 0)
 	b = binary.BigEndian.AppendUint32(b, word)
 	b = append(b, body...)
@@ -196,14 +200,22 @@ func appendICMP(b []byte, from, to netip.Addr, typ, code uint8, word uint32, bod
 	return b
 }
 
-func appendHeader4(b []byte, from, to netip.Addr, length int) []byte {
+// appendHeader appends the IP header of a packet that carries length bytes.
+func appendHeader(b []byte, from, to netip.Addr, proto uint8, length int) []byte {
+	if to.Is6() {
+		return appendHeader6(b, from, to, proto, length)
+	}
+	return appendHeader4(b, from, to, proto, length)
+}
+
+func appendHeader4(b []byte, from, to netip.Addr, proto uint8, length int) []byte {
 	const dontFragment = 0x4000
 	start := len(b)
 	b = append(b, 0x45, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(ipv4HeaderLen+length))
 	b = append(b, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, dontFragment)
-	b = append(b, replyTTL, protoICMP, 0, 0)
+	b = append(b, replyTTL, proto, 0, 0)
 	src, dst := from.As4(), to.As4()
 	b = append(b, src[:]...)
 	b = append(b, dst[:]...)
@@ -211,10 +223,10 @@ func appendHeader4(b []byte, from, to netip.Addr, length int) []byte {
 	return b
 }
 
-func appendHeader6(b []byte, from, to netip.Addr, length int) []byte {
+func appendHeader6(b []byte, from, to netip.Addr, proto uint8, length int) []byte {
 	b = append(b, 0x60, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(length))
-	b = append(b, protoICMPv6, replyTTL)
+	b = append(b, proto, replyTTL)
 	src, dst := from.As16(), to.As16()
 	b = append(b, src[:]...)
 	return append(b, dst[:]...)
@@ -226,7 +238,7 @@ func sealICMP(p []byte, header int) {
 	m[2], m[3] = 0, 0
 	var pseudo uint64
 	if header == ipv6HeaderLen {
-		pseudo = pseudoSum(p[8:24], p[24:40], len(m))
+		pseudo = pseudoSum(p[8:40], len(m), protoICMPv6)
 	}
 	binary.BigEndian.PutUint16(m[2:], checksum(m, pseudo))
 }
@@ -292,9 +304,9 @@ func Stamps(payload []byte) (arrived, written int64, ok bool) {
 	return arrived, written, true
 }
 
-// pseudoSum is the sum over the IPv6 pseudo-header, RFC 8200 section 8.1.
-func pseudoSum(src, dst []byte, length int) uint64 {
-	return sum(dst, sum(src, uint64(length)+protoICMPv6))
+// pseudoSum is the sum over the pseudo-header, RFC 9293 section 3.1 and RFC 8200 section 8.1; addrs are both addresses.
+func pseudoSum(addrs []byte, length int, proto uint8) uint64 {
+	return sum(addrs, uint64(length)+uint64(proto))
 }
 
 // checksum is the Internet checksum of RFC 1071; over data that carries its checksum it is 0.

@@ -11,8 +11,8 @@ import (
 )
 
 // valid checks a packet that the lab built, with other code than the one that built it: lengths, header
-// checksum, ICMP checksum.
-func valid(t *testing.T, p []byte) (header, icmp bool) {
+// checksum, and that of the ICMP message or TCP segment.
+func valid(t *testing.T, p []byte) (header, message bool) {
 	t.Helper()
 	slow := func(b []byte, s uint32) uint16 {
 		for i := range b {
@@ -22,9 +22,13 @@ func valid(t *testing.T, p []byte) (header, icmp bool) {
 		return ^uint16(s)
 	}
 	if p[0]>>4 == 4 {
-		return int(binary.BigEndian.Uint16(p[2:])) == len(p) && slow(p[:20], 0) == 0, slow(p[20:], 0) == 0
+		body := p[20:]
+		if p[9] != protoICMP { // only ICMP goes without the pseudo-header
+			body = slices.Concat(p[12:20], []byte{0, p[9], 0, byte(len(p) - 20)}, body)
+		}
+		return int(binary.BigEndian.Uint16(p[2:])) == len(p) && slow(p[:20], 0) == 0, slow(body, 0) == 0
 	}
-	pseudo := slices.Concat(p[8:40], []byte{0, 0, 0, 0, 0, 0, 0, protoICMPv6})
+	pseudo := slices.Concat(p[8:40], []byte{0, 0, 0, 0, 0, 0, 0, p[6]})
 	binary.BigEndian.PutUint32(pseudo[32:], uint32(len(p)-40))
 	return int(binary.BigEndian.Uint16(p[4:])) == len(p)-40, slow(append(pseudo, p[40:]...), 0) == 0
 }
@@ -165,7 +169,10 @@ func TestOddPackets(t *testing.T) {
 		{"broken ICMP checksum", change(good, false, 40, 99), Stats{Malformed: 1}},
 		{"more fragments", change(good, true, 6, 0x20), Stats{Fragments: 1}},
 		{"a later fragment", change(good, true, 7, 9), Stats{Fragments: 1}},
-		{"UDP", change(good, true, 9, 17), Stats{Other: 1}},
+		{"another protocol", change(good, true, 9, 47), Stats{Other: 1}},
+		{"a datagram of another length than it says", change(good, true, 9, protoUDP), Stats{Malformed: 1}},
+		{"broken TCP checksum", change(good, true, 9, protoTCP), Stats{Malformed: 1}},
+		{"half a TCP header", change(good[:30], true, 3, 30), Stats{Malformed: 1}},
 		{"an echo reply", EchoReply(local4, a, 1, 1, nil), Stats{Other: 1}},
 		{"an unreachable", ErrorMessage(local4, a, 3, 1, good), Stats{Other: 1}},
 		{"outside of the prefixes", EchoRequest(local4, netip.MustParseAddr("203.0.113.1"), 1, 1, nil), Stats{Stray: 1}},
@@ -173,7 +180,8 @@ func TestOddPackets(t *testing.T) {
 		{"IPv6 shorter than it says", good6[:60], Stats{Malformed: 1}},
 		{"broken ICMPv6 checksum", change(good6, false, 60, 99), Stats{Malformed: 1}},
 		{"IPv6 fragment", change(good6, false, 6, 44), Stats{Fragments: 1}},
-		{"IPv6 UDP", change(good6, false, 6, 17), Stats{Other: 1}},
+		{"another protocol over IPv6", change(good6, false, 6, 47), Stats{Other: 1}},
+		{"IPv6 without a UDP checksum", change(good6, false, 6, protoUDP), Stats{Malformed: 1}},
 	}
 	for _, c := range cases {
 		e := simulate(t, "prefixes: [192.0.2.0/24, '2001:db8::/120']")
@@ -188,6 +196,8 @@ func TestOddPackets(t *testing.T) {
 func FuzzReceive(f *testing.F) {
 	f.Add(EchoRequest(local4, netip.MustParseAddr("192.0.2.7"), 1, 1, payload56))
 	f.Add(EchoRequest(local6, netip.MustParseAddr("2001:db8::7"), 1, 1, payload56))
+	f.Add(syn("192.0.2.7:80", 1000, 5))
+	f.Add(syn("[2001:db8::7]:80", 1000, 5))
 	f.Add([]byte{0x45, 0, 0, 20})
 	e := simulate(f, "stamp: true\nprefixes: [0.0.0.0/0, '::/0']\nrules: [{corrupt: {probability: 1, mode: truncate}}]")
 	f.Fuzz(func(t *testing.T, p []byte) {

@@ -28,7 +28,7 @@ func parse(args []string) (options, error) {
 	var o options
 	app := kingpin.New("netsim", "Runs a command on a simulated internet and tells what really happened.")
 	app.HelpFlag.Short('h')
-	app.Flag("truth", "Write the truth about every echo request to this file, JSON lines.").PlaceHolder("FILE").StringVar(&o.truth)
+	app.Flag("truth", "Write the truth about every request to this file, JSON lines.").PlaceHolder("FILE").StringVar(&o.truth)
 	app.Flag("publish", "Forward TCP from this port of 127.0.0.1 outside to the same port (or the second one) of 127.0.0.1 inside. Repeatable.").
 		PlaceHolder("PORT[:PORT]").StringsVar(&o.publish)
 	app.Flag("spin", "Watch the clock for so long before each reply, for accuracy; costs up to a core.").Default("0s").DurationVar(&o.spin)

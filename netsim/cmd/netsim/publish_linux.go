@@ -96,8 +96,8 @@ func splice(ctx context.Context, c net.Conn, address string) {
 	defer stop()
 	var both sync.WaitGroup
 	one := func(to, from net.Conn) {
-		io.Copy(to, from)
-		to.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(to, from) // whoever hung up, hung up
+		_ = to.(*net.TCPConn).CloseWrite()
 	}
 	both.Go(func() { one(in, c) })
 	both.Go(func() { one(c, in) })

@@ -13,13 +13,14 @@ import (
 	"prefix_exporter/netsim"
 )
 
-// summary is the truth in sums per prefix.
+// summary is the truth in sums per prefix and protocol.
 type summary struct {
 	rows []row
 }
 
 type row struct {
 	prefix     netip.Prefix
+	protocol   netsim.Protocol
 	addresses  map[netip.Addr]struct{}
 	verdicts   map[netsim.Verdict]uint64
 	requests   uint64
@@ -30,7 +31,9 @@ type row struct {
 func newSummary(prefixes []netip.Prefix) *summary {
 	s := &summary{}
 	for _, p := range prefixes {
-		s.rows = append(s.rows, row{prefix: p, addresses: map[netip.Addr]struct{}{}, verdicts: map[netsim.Verdict]uint64{}})
+		for _, protocol := range []netsim.Protocol{netsim.ICMP, netsim.TCP, netsim.UDP} {
+			s.rows = append(s.rows, row{prefix: p, protocol: protocol, addresses: map[netip.Addr]struct{}{}, verdicts: map[netsim.Verdict]uint64{}})
+		}
 	}
 	return s
 }
@@ -45,7 +48,7 @@ func (s *summary) addAll(packets []netsim.Packet) {
 func (s *summary) add(p *netsim.Packet) {
 	var r *row
 	for i := range s.rows {
-		if c := &s.rows[i]; c.prefix.Contains(p.Dst) && (r == nil || c.prefix.Bits() > r.prefix.Bits()) {
+		if c := &s.rows[i]; c.protocol == p.Protocol && c.prefix.Contains(p.Dst) && (r == nil || c.prefix.Bits() > r.prefix.Bits()) {
 			r = c
 		}
 	}
@@ -63,12 +66,19 @@ func (s *summary) add(p *netsim.Packet) {
 
 func (s *summary) print(out io.Writer, stats netsim.Stats) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "prefix\taddresses\trequests\tanswered\tlost\tsilent\tunreachable\tlimited\tdamaged\tduplicates\tmean\tp50\tp90\tp99\tmax\t")
+	fmt.Fprintln(t, "prefix\taddresses\trequests\tanswered\tlost\tsilent\trefused\tunreachable\tlimited\tdamaged\tduplicates\tmean\tp50\tp90\tp99\tmax\t")
 	for i := range s.rows {
 		r := &s.rows[i]
+		name := r.prefix.String()
+		if r.protocol != netsim.ICMP {
+			if r.requests == 0 {
+				continue
+			}
+			name += " " + r.protocol.String()
+		}
 		v := r.verdicts
-		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", r.prefix, len(r.addresses), r.requests,
-			v[netsim.Answered], v[netsim.Lost], v[netsim.Silent], v[netsim.Unreachable]+v[netsim.TTLExceeded],
+		fmt.Fprintf(t, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t", name, len(r.addresses), r.requests,
+			v[netsim.Answered], v[netsim.Lost], v[netsim.Silent], v[netsim.Refused]+v[netsim.Reset], v[netsim.Unreachable]+v[netsim.TTLExceeded],
 			v[netsim.RateLimited], v[netsim.Corrupted]+v[netsim.WrongSource], r.duplicates)
 		h := &r.holds
 		for _, d := range []time.Duration{h.mean(), h.quantile(0.5), h.quantile(0.9), h.quantile(0.99), h.max} {
