@@ -145,14 +145,14 @@ func (a *app) openStore() error {
 // scrapes are served at once.
 const spare = 4
 
-// sparePlaces lets more goroutines run at once than there are processors, unless the
-// operator has said how many. The probing loop comes back from its sleep to find a place
+// sparePlaces lets more goroutines run at once than there are processors (or than the
+// container may use), unless the operator has said how many. The probing loop comes back from its sleep to find a place
 // at once, and the kernel, which prefers who slept, gives it a processor; without it
 // two scrapes on two processors hold it up until the runtime takes one off its place,
 // 10 ms later.
 func sparePlaces() {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.NumCPU() + spare)
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spare)
 	}
 }
 

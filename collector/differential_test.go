@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,6 +34,9 @@ func (p plain) Collect(ch chan<- prometheus.Metric) {
 	})
 	for _, b := range p.table.Infos() {
 		for _, t := range b.Targets {
+			if t.Name == "" && !p.known(t.Addr) {
+				continue
+			}
 			send(ch, prometheus.GaugeValue, TargetInfo, 1, "prefix", b.Prefix.String(), "ip", t.Addr.String(), "name", t.Name, "target_id", prefix.TargetID(t.Addr))
 		}
 	}
@@ -45,6 +49,18 @@ func (p plain) Collect(ch chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+// known says whether an address is known under any probe.
+func (p plain) known(addr netip.Addr) bool {
+	var snap prefix.Snapshot
+	for _, s := range p.table.Series() {
+		s.Snapshot(&snap)
+		if place := slices.Index(snap.Addrs, addr); place >= 0 && snap.Slots[place].Configured && snap.Slots[place].Known {
+			return true
+		}
+	}
+	return false
 }
 
 func (p plain) target(ch chan<- prometheus.Metric, snap *prefix.Snapshot, place int, histograms bool) {

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ type labels struct {
 	generation uint64
 	ips        []byte                       // the addresses one after the other
 	ends       [prefix.BlockSize + 1]uint16 // by place: where its address ends; 256 of 39 bytes fit
+	targets    [prefix.BlockSize]uint8      // by place: the number of its address among the block's targets
 	text       []byte                       // ,port="80",prefix="192.0.2.0/24",probe="tcp"
 	proto      []byte                       // the same as LabelPair fields of a Metric
 }
@@ -70,6 +72,11 @@ func newLabels(snap *prefix.Snapshot) *labels {
 			l.ips = snap.Addrs[place].AppendTo(l.ips)
 		}
 		l.ends[place+1] = uint16(len(l.ips))
+	}
+	for n, t := range snap.Info.Targets {
+		if place := slices.Index(snap.Addrs, t.Addr); place >= 0 {
+			l.targets[place] = uint8(n)
+		}
 	}
 	add := func(name, value string) {
 		l.text = appendTextLabel(append(l.text, ','), name, value)

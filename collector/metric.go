@@ -56,7 +56,7 @@ func Metrics() []Metric {
 		{NominalRTT, typeGauge, []string{"prefix"}, "seconds", "Reference RTT of a prefix, configured or learned."},
 		{RTT, typeHistogram, probe, "seconds", "Round-trip times of all addresses of a prefix."},
 		{SentTotal, typeCounter, probe, "", "Probes whose outcome is known, summed over the known addresses of a prefix."},
-		{TargetInfo, typeGauge, []string{"prefix", "ip", "name", "target_id"}, "", "What the configuration says of an address; always 1."},
+		{TargetInfo, typeGauge, []string{"prefix", "ip", "name", "target_id"}, "", "What the configuration says of an address that is known or has a name; always 1."},
 		{TargetLostTotal, typeCounter, append(target, labelReason), "", "Lost probes to a known address, by reason."},
 		{TargetRTT, typeSummary, target, "seconds", "Round-trip times of the answered probes to a known address."},
 		{TargetSentTotal, typeCounter, target, "", "Probes to a known address whose outcome is known: always answered plus lost."},

@@ -157,6 +157,9 @@ func (e *protobuf) info(st *state) {
 	for _, i := range st.infos {
 		block := appendProtoLabel(nil, "prefix", i.block.Prefix.String())
 		for n := range i.block.Targets {
+			if !st.describes(i, n) {
+				continue
+			}
 			target := &i.block.Targets[n]
 			ip = target.Addr.AppendTo(ip[:0])
 			labels = append(appendProtoLabel(labels[:0], "name", target.Name), block...)

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"slices"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -19,7 +20,11 @@ type state struct {
 	buckets []uint64
 	nominal []time.Duration // of infos; 0: none yet
 
-	described bool   // infos has an address
+	// known addresses by block, in the order of its targets: where a block begins in shown.
+	begin map[*prefix.Block]int
+	shown []bool
+
+	described bool   // TargetInfo has an address to show
 	known     bool   // targets has a known one
 	rttType   string // of TargetRTT; empty: as in the table
 
@@ -64,6 +69,7 @@ func (st *state) read(table *prefix.Table, c *cache) {
 	st.series = st.series[:len(all)]
 	st.targets, st.buckets, st.nominal = st.targets[:0], st.buckets[:0], st.nominal[:0]
 	st.described, st.known, st.rttType = false, false, ""
+	st.list(table.Infos(), c)
 	for i, from := range all {
 		snap, s := &st.snapshot, &st.series[i]
 		snap.Histogram, s.histogram = s.histogram, snap.Histogram
@@ -80,12 +86,35 @@ func (st *state) read(table *prefix.Table, c *cache) {
 			st.rttType = typeHistogram
 		}
 	}
-	st.infos = c.infos(st.infos[:0], table.Infos())
 	for _, i := range st.infos {
 		st.nominal = append(st.nominal, table.NominalRTT(i.block.Prefix))
-		st.described = st.described || len(i.block.Targets) > 0
+		for n := range i.block.Targets {
+			st.described = st.described || st.describes(i, n)
+		}
 	}
 	c.forget(all)
+}
+
+// list takes the descriptions of all blocks, of whose addresses none is known yet.
+func (st *state) list(blocks []*prefix.Block, c *cache) {
+	st.infos = c.infos(st.infos[:0], blocks)
+	if st.begin == nil {
+		st.begin = map[*prefix.Block]int{}
+	}
+	clear(st.begin)
+	size := 0
+	for _, b := range blocks {
+		st.begin[b] = size
+		size += len(b.Targets)
+	}
+	st.shown = slices.Grow(st.shown[:0], size)[:size]
+	clear(st.shown)
+}
+
+// describes says whether TargetInfo shows the n-th address of a block: one that is known
+// under any probe, or has a name to show. A dark one costs no second series.
+func (st *state) describes(i *info, n int) bool {
+	return i.block.Targets[n].Name != "" || st.shown[st.begin[i.block]+n]
 }
 
 // read takes what is said of the whole series.
@@ -127,7 +156,13 @@ func (st *state) add(s *series, snap *prefix.Snapshot, place int) {
 		t.size = uint32(len(st.buckets)) - t.buckets
 	}
 	st.targets = append(st.targets, t)
-	st.known = st.known || t.known
+	if t.known {
+		st.known = true
+		// Absent after a reload between reading the blocks and this series: the next scrape has it.
+		if begin, ok := st.begin[snap.Info]; ok {
+			st.shown[begin+int(s.labels.targets[place])] = true
+		}
+	}
 }
 
 // of returns the histogram of a target, as appendBuckets wrote it.

@@ -141,6 +141,9 @@ func (e text) info(w *writer, st *state, m Metric) {
 	for _, i := range st.infos {
 		block := string(append(appendTextLabel([]byte(`,`), "prefix", i.block.Prefix.String()), `,target_id="`...))
 		for n := range i.block.Targets {
+			if !st.describes(i, n) {
+				continue
+			}
 			target := &i.block.Targets[n]
 			w.buf = append(target.Addr.AppendTo(append(w.buf, open...)), `",`...)
 			w.buf = append(appendTextLabel(w.buf, "name", target.Name), block...)

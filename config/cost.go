@@ -24,7 +24,7 @@ const (
 	reasonsICMP = 3
 	// reasonsTCP are timeout, unreachable, refused and reset.
 	reasonsTCP = 4
-	// seriesInfo is prefix_target_info of an address.
+	// seriesInfo is prefix_target_info of an address that is known or has a name.
 	seriesInfo = 1
 	// seriesSums are, per prefix and probe: sent, targets by three states, and what a
 	// histogram has beside its buckets (the +Inf bucket, sum and count).
@@ -116,7 +116,10 @@ func (b *Block) series() (most, dark int) {
 	}
 	seen := make(map[prefix.Probe]bool)
 	for _, t := range b.Targets {
-		most, dark = most+seriesInfo, dark+seriesInfo
+		most += seriesInfo
+		if t.Name != "" {
+			dark += seriesInfo
+		}
 		for _, p := range t.Probes {
 			most += seriesKnown + reasons(p.Kind) + buckets
 			dark += seriesDark

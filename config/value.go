@@ -81,7 +81,7 @@ func duration(least, most time.Duration, zero string) codec[time.Duration] {
 	}
 	c.parse = func(n *yaml.Node) (time.Duration, string, bool) {
 		if _, err := strconv.ParseFloat(n.Value, 64); err == nil && n.Value != "0" {
-			return 0, "needs a unit, such as " + strings.TrimSpace(n.Value) + "s: must be " + c.want, false
+			return 0, fmt.Sprintf("needs a unit, such as %[1]sms or %[1]ss: must be ", strings.TrimSpace(n.Value)) + c.want, false
 		}
 		v, err := parseDuration(n.Value)
 		if err != nil {

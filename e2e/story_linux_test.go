@@ -167,7 +167,7 @@ func (s *story) darkIsCheap() {
 	for _, v := range s.prometheus.query(fmt.Sprintf(`count by (__name__) ({ip=%q})`, dark)) {
 		names[string(v.Metric["__name__"])] = float64(v.Value)
 	}
-	if d := differences("series", map[string]float64{"prefix_target_up": 1, "prefix_target_info": 1}, names); d != "" {
+	if d := differences("series", map[string]float64{"prefix_target_up": 1}, names); d != "" {
 		s.t.Error(d)
 	}
 	if v, _ := s.prometheus.number(fmt.Sprintf(`prefix_target_up{ip=%q}`, dark)); v != 0 {

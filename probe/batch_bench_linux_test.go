@@ -25,7 +25,8 @@ func loopback(t testing.TB, n int) *batch {
 	for _, s := range engine.slots {
 		s.traced = 0
 	}
-	engine.drained = engine.clock.monotonic()
+	engine.ticked = engine.clock.monotonic()
+	engine.drained = engine.ticked
 	engine.turn(2 * time.Second)
 	t.Cleanup(engine.closeSockets)
 	return engine

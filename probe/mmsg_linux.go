@@ -132,9 +132,12 @@ func appendControl(c []byte, level, kind int32, value uint32) []byte {
 	return c
 }
 
+// The calls below never wait for anything, so they are made as raw system calls: the
+// runtime does not have to watch whether they block.
+
 // send sends the messages from first on, and returns how many the kernel took.
 func (s *socket) send(first int) (n int, errno unix.Errno) {
-	r, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.out.msgs[first])),
+	r, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.out.msgs[first])),
 		uintptr(s.out.n-first), 0, 0, 0)
 	if errno != 0 {
 		return 0, errno
@@ -177,7 +180,7 @@ func (b *inBatch) receive(fd int, flags int) (n int, errno unix.Errno) {
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(controlLen)
 	}
-	r, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[0])),
+	r, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.msgs[0])),
 		batchSize, uintptr(flags|unix.MSG_DONTWAIT), 0, 0)
 	if errno != 0 {
 		return 0, errno

@@ -16,33 +16,43 @@ const maxDrain = 64
 
 // drain reads all that has arrived, then the transmit stamps and ICMP errors, and only
 // then matches: a reply is queued after the stamp of its request, but read before it.
-func (b *batch) drain(now int64) {
+// Where more has arrived than is read at a time (after a pause, or in a flood), it returns
+// false: nothing may be judged before the next call has read the rest.
+func (b *batch) drain(now int64) (empty bool) {
+	empty = true
 	for _, s := range b.list {
-		b.drainReplies(s, now)
-		b.drainErrors(s, now)
+		replies := b.drainReplies(s, now)
+		errors := b.drainErrors(s)
+		empty = empty && replies && errors
 	}
-	b.settle(now)
-	b.drained = now
 	b.sinceDrain = 0
+	if empty {
+		b.settle(now)
+		b.drained = now
+	}
+	return empty
 }
 
-func (b *batch) drainReplies(s *socket, now int64) {
+// drainReplies reads the receive queue; false if there may be more in it.
+func (b *batch) drainReplies(s *socket, now int64) (empty bool) {
 	for range maxDrain {
 		n, errno := s.in.receive(s.fd, 0)
 		if errno != 0 {
 			if errno == unix.EAGAIN {
-				return
+				return true
 			}
 			continue // an earlier packet's ICMP error, told once; or a signal
 		}
+		b.read = b.clock.monotonic()
 		b.metrics.received.Add(float64(n))
 		for i := range n {
 			b.packet(s, i, now)
 		}
 		if n < batchSize {
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // packet takes one packet from the receive queue.
@@ -95,7 +105,7 @@ func (b *batch) reply(s *socket, i int, e packet.Echo, length int, from netip.Ad
 	received := now
 	if s.receive {
 		if r := s.in.report(i); r.stamp != 0 {
-			if received = b.clock.translate(r.stamp, b.drained, b.clock.monotonic()); received == 0 {
+			if received = b.clock.translate(r.stamp, b.drained, b.read); received == 0 {
 				received = now
 				b.metrics.unstamped.Inc()
 			}
@@ -130,15 +140,17 @@ func (b *batch) slot(index uint32) *slot {
 }
 
 // drainErrors reads the error queue: transmit stamps and, on datagram sockets, ICMP errors.
-func (b *batch) drainErrors(s *socket, now int64) {
+// False if there may be more in it.
+func (b *batch) drainErrors(s *socket) (empty bool) {
 	for range maxDrain {
 		n, errno := s.err.receive(s.fd, unix.MSG_ERRQUEUE)
 		if errno != 0 {
 			if errno == unix.EAGAIN {
-				return
+				return true
 			}
 			continue
 		}
+		b.read = b.clock.monotonic()
 		for i := range n {
 			r := s.err.report(i)
 			switch r.origin {
@@ -150,9 +162,10 @@ func (b *batch) drainErrors(s *socket, now int64) {
 			}
 		}
 		if n < batchSize {
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // stamp takes one transmit stamp.
@@ -174,7 +187,7 @@ func (b *batch) stamp(s *socket, i int, r *report) {
 		newest = &sl.flights[sl.serial&1]
 	}
 	since := min(newest.handed, b.drained)
-	if m := b.clock.translate(r.stamp, since, b.clock.monotonic()); m != 0 {
+	if m := b.clock.translate(r.stamp, since, b.read); m != 0 {
 		sl.stamp(m, stampSlack)
 	}
 }

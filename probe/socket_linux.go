@@ -202,7 +202,7 @@ func (s *socket) lowerTransmit() {
 // because the receive queue was full.
 func (s *socket) readDrops() uint32 {
 	s.meminfoLen = uint32(unsafe.Sizeof(s.meminfo))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&s.meminfo)), uintptr(unsafe.Pointer(&s.meminfoLen)), 0)
 	if errno != 0 || s.meminfoLen < uint32(unsafe.Sizeof(s.meminfo)) {
 		return 0

@@ -240,8 +240,9 @@ rules:
 			off[0], off[len(off)/2], off[len(off)*99/100], off[len(off)-1], len(off))
 		t.Log(summary)
 		// A reply cannot arrive before the lab wrote it: what is shorter is a wrong RTT,
-		// however busy the machine. How much longer it is, is for the benchmark to tell.
-		if off[0] < -100*time.Microsecond {
+		// however busy the machine (but for the moment between two stamps of a request, of the
+		// lab's tap and of the driver). How much longer it is, is for the benchmark to tell.
+		if off[len(off)/100] < -100*time.Microsecond || off[0] < -5*time.Millisecond {
 			t.Error(summary)
 		}
 	})

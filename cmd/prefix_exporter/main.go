@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -29,7 +31,18 @@ const (
 	defaultAddress = ":10240"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+func main() {
+	nameVersion()
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// nameVersion gives the program the version that the go command knows, where none was
+// set by the linker (-X github.com/prometheus/common/version.Version=…), as a release does.
+func nameVersion() {
+	if info, ok := debug.ReadBuildInfo(); ok && version.Version == "" {
+		version.Version = strings.Trim(info.Main.Version, "()")
+	}
+}
 
 // arguments is the command line, parsed.
 type arguments struct {
