@@ -67,6 +67,7 @@ type app struct {
 	Options
 	registry  *prometheus.Registry
 	events    *event.Log
+	pump      *pump
 	table     *prefix.Table
 	health    *probe.Health
 	engine    probe.Engine
@@ -112,7 +113,8 @@ func (a *app) open(ctx context.Context) error {
 	}
 	a.registry = newRegistry()
 	a.events = event.New(event.Options{Registerer: a.registry, FirstID: firstEventID(time.Now())})
-	a.table = prefix.NewTable(func(c prefix.Change) { a.events.Publish(newEvent(c)) })
+	a.pump = &pump{log: a.events}
+	a.table = prefix.NewTable(a.pump.add)
 	if a.StoragePath != "" {
 		if err := a.openStore(); err != nil {
 			return err
@@ -146,10 +148,9 @@ func (a *app) openStore() error {
 const spare = 4
 
 // sparePlaces lets more goroutines run at once than there are processors (or than the
-// container may use), unless the operator has said how many. The probing loop comes back from its sleep to find a place
-// at once, and the kernel, which prefers who slept, gives it a processor; without it
-// two scrapes on two processors hold it up until the runtime takes one off its place,
-// 10 ms later.
+// container may use), unless the operator has said how many. A probing loop keeps its place
+// while it sleeps, and must not be held up where the runtime needs that place: then two
+// scrapes on two processors would keep it waiting until one is taken off its own, 10 ms later.
 func sparePlaces() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + spare)
@@ -166,6 +167,7 @@ func (a *app) run(ctx context.Context) error {
 	a.probing.Store(true)
 	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
 	g.Go(func() error { return a.probe(ctx) })
+	g.Go(func() error { return a.pump.run(ctx) })
 	g.Go(func() error { return a.table.Run(ctx) })
 	g.Go(func() error { return a.reloader.run(ctx, a.Reload) })
 	if a.store != nil {
@@ -184,6 +186,7 @@ func (a *app) run(ctx context.Context) error {
 // probe runs the engine, which must not end before it is told to.
 func (a *app) probe(ctx context.Context) error {
 	defer a.events.Close()
+	defer a.pump.flush()
 	defer a.probing.Store(false)
 	defer context.AfterFunc(ctx, func() { a.probing.Store(false) })()
 	if err := a.engine.Run(ctx); err != nil {

@@ -1,11 +1,13 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 	"unsafe"
@@ -101,6 +103,9 @@ func (b *batch) Run(ctx context.Context) error {
 
 	b.mu.Lock()
 	b.clock.update()
+	for _, g := range b.groups {
+		g.seek(b.clock.now) // what was due between Apply and now is nobody's delay
+	}
 	b.drained, b.judged, b.ticked = b.clock.now, b.clock.now, b.clock.now
 	b.mu.Unlock()
 	for ctx.Err() == nil {
@@ -235,10 +240,45 @@ func (b *batch) replace(targets []Target) {
 	for _, d := range b.queues {
 		d.targets = 0
 	}
+	b.reserve(targets)
 	for i := range targets {
 		b.put(&targets[i])
 	}
 	b.regroup()
+}
+
+// reserve makes slots for the new targets, side by side in memory in the order in which they
+// are due: the loop, and the replies, come by in that order, and what comes next is in the cache.
+func (b *batch) reserve(targets []Target) {
+	type entry struct {
+		phase  time.Duration
+		target *Target
+	}
+	var fresh []entry
+	for i := range targets {
+		if t := &targets[i]; b.byAddr[t.Addr] == nil {
+			fresh = append(fresh, entry{phase(t.Addr, t.Interval), t})
+		}
+	}
+	slices.SortFunc(fresh, func(a, b entry) int {
+		return cmp.Or(cmp.Compare(a.target.Interval, b.target.Interval), cmp.Compare(a.phase, b.phase))
+	})
+	slab := make([]slot, max(0, len(fresh)-len(b.free)))
+	for _, e := range fresh {
+		var s *slot
+		if n := len(b.free); n > 0 {
+			s = b.slots[b.free[n-1]]
+			b.free = b.free[:n-1]
+		} else {
+			s, slab = &slab[0], slab[1:]
+			// A serial that nobody can guess makes a forged ICMP error with a short quote
+			// as hard as it can be (RFC 5927 section 4).
+			s.index, s.serial = uint32(len(b.slots)), rand.Uint32()
+			b.slots = append(b.slots, s)
+		}
+		s.used, s.answered = true, 0
+		b.byAddr[e.target.Addr] = s
+	}
 }
 
 func (b *batch) remove(s *slot) {
@@ -250,23 +290,10 @@ func (b *batch) remove(s *slot) {
 	b.free = append(b.free, s.index)
 }
 
-// put makes a slot for a new target, or gives a known one its new settings. A probe in
-// flight goes on; a target that moves to another socket leaves it behind unanswered.
+// put gives a slot its settings. A probe in flight goes on; a target that moves to another
+// socket leaves it behind unanswered.
 func (b *batch) put(t *Target) {
 	s := b.byAddr[t.Addr]
-	if s == nil {
-		if n := len(b.free); n > 0 {
-			s = b.slots[b.free[n-1]]
-			b.free = b.free[:n-1]
-		} else {
-			// A serial that nobody can guess makes a forged ICMP error with a short quote
-			// as hard as it can be (RFC 5927 section 4).
-			s = &slot{index: uint32(len(b.slots)), serial: rand.Uint32()}
-			b.slots = append(b.slots, s)
-		}
-		s.used, s.answered = true, 0
-		b.byAddr[t.Addr] = s
-	}
 	s.target = *t
 	socket := b.sockets[keyOf(t)]
 	if s.socket != socket {

@@ -72,6 +72,11 @@ func (g *group) fill(slots []uint32, phaseOf func(slot uint32) time.Duration, si
 	for _, e := range entries {
 		g.slots, g.phases = append(g.slots, e.slot), append(g.phases, e.phase)
 	}
+	g.seek(since)
+}
+
+// seek makes what is due after the moment since the next.
+func (g *group) seek(since int64) {
 	for g.cycle > since {
 		g.cycle -= g.interval
 	}
