@@ -58,8 +58,9 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Started is told, if it is not nil, where the program listens, as soon as it does.
 	Started func([]net.Addr)
-	// NewEngine makes the engine; nil: probe.New.
+	// NewEngine and NewTCP make the engines; nil: those of package probe.
 	NewEngine func(name string, o probe.Options) (probe.Engine, error)
+	NewTCP    func(name string, o probe.Options) (probe.TCPEngine, error)
 }
 
 // app is the program between its start and its end.
@@ -70,7 +71,7 @@ type app struct {
 	pump      *pump
 	table     *prefix.Table
 	health    *probe.Health
-	engine    probe.Engine
+	engines   *engines
 	reloader  *reloader
 	store     *store // nil: nothing is kept
 	listeners []net.Listener
@@ -100,6 +101,9 @@ func (a *app) open(ctx context.Context) error {
 	if a.NewEngine == nil {
 		a.NewEngine = probe.New
 	}
+	if a.NewTCP == nil {
+		a.NewTCP = probe.NewTCP
+	}
 	loader := &loader{file: a.ConfigFile, optional: a.ConfigOptional}
 	first, err := loader.load()
 	if err != nil {
@@ -122,14 +126,25 @@ func (a *app) open(ctx context.Context) error {
 	}
 	a.health = probe.NewHealth(time.Now)
 	a.registry.MustRegister(a.health)
-	a.engine, err = a.NewEngine(a.Engine, probe.Options{
-		Recorder: a.table, Logger: a.Logger, Registerer: a.registry, Health: a.health,
-	})
+	if err := a.makeEngines(); err != nil {
+		return err
+	}
+	a.reloader = newReloader(ctx, loader, a.table, a.engines, a.Logger, a.registry)
+	return a.reloader.start(first)
+}
+
+func (a *app) makeEngines() error {
+	o := probe.Options{Recorder: a.table, Logger: a.Logger, Registerer: a.registry, Health: a.health}
+	icmp, err := a.NewEngine(a.Engine, o)
 	if err != nil {
 		return err
 	}
-	a.reloader = newReloader(ctx, loader, a.table, a.engine, a.Logger, a.registry)
-	return a.reloader.start(first)
+	tcp, err := a.NewTCP(a.Engine, o)
+	if err != nil {
+		return err
+	}
+	a.engines = &engines{icmp: icmp, tcp: tcp}
+	return nil
 }
 
 // openStore locks the storage folder and reads it.
@@ -161,7 +176,7 @@ func sparePlaces() {
 func (a *app) run(ctx context.Context) error {
 	sparePlaces()
 	g := a.group
-	// What the engine says last is still logged: the changes are read until the log
+	// What the engines say last is still logged: the changes are read until the log
 	// of events is closed, whatever the context says.
 	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
 	a.probing.Store(true)
@@ -183,19 +198,13 @@ func (a *app) run(ctx context.Context) error {
 	return nil
 }
 
-// probe runs the engine, which must not end before it is told to.
+// probe runs the engines.
 func (a *app) probe(ctx context.Context) error {
 	defer a.events.Close()
 	defer a.pump.flush()
 	defer a.probing.Store(false)
 	defer context.AfterFunc(ctx, func() { a.probing.Store(false) })()
-	if err := a.engine.Run(ctx); err != nil {
-		return fmt.Errorf("probe engine: %w", err)
-	}
-	if ctx.Err() == nil {
-		return errors.New("probe engine: ended without a reason")
-	}
-	return nil
+	return a.engines.run(ctx)
 }
 
 // serve starts the web servers.

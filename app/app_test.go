@@ -159,7 +159,7 @@ func options(t *testing.T, e *engine, out io.Writer) Options {
 	return Options{
 		ConfigFile: filepath.Join(t.TempDir(), "absent.yml"), ConfigOptional: true, Engine: "auto", EnableLifecycle: true,
 		Web:    &toolkit.FlagConfig{WebListenAddresses: &addresses, WebConfigFile: &webConfig},
-		Logger: logger, NewEngine: e.make,
+		Logger: logger, NewEngine: e.make, NewTCP: (&connector{}).make,
 	}
 }
 
@@ -379,8 +379,8 @@ func TestAPartThatFailsEndsTheProgram(t *testing.T) {
 		end  error
 		want string
 	}{
-		"with an error":    {errors.New("broken"), "probe engine: broken"},
-		"without an error": {nil, "probe engine: ended without a reason"},
+		"with an error":    {errors.New("broken"), "icmp probe engine: broken"},
+		"without an error": {nil, "icmp probe engine: ended without a reason"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := start(t, nil)

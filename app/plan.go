@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/netip"
+	"slices"
 
 	"prefix_exporter/config"
 	"prefix_exporter/prefix"
@@ -14,25 +15,9 @@ func blocksOf(c *config.Config) []prefix.Block {
 	blocks := make([]prefix.Block, len(c.Blocks))
 	for i := range c.Blocks {
 		blocks[i] = c.Blocks[i].Block
-		targets := make([]prefix.Target, len(blocks[i].Targets))
-		for j, t := range blocks[i].Targets {
-			t.Probes = probed(t.Probes)
-			targets[j] = t
-		}
-		blocks[i].Targets = targets
+		blocks[i].Targets = slices.Clone(blocks[i].Targets)
 	}
 	return blocks
-}
-
-// probed returns those probes that an engine carries out, the ICMP ones, which stand
-// first. The others of a configuration are valid but would stay dark for ever.
-func probed(probes []prefix.TargetProbe) []prefix.TargetProbe {
-	for i, p := range probes {
-		if p.Kind != prefix.ICMP {
-			return probes[:i:i]
-		}
-	}
-	return probes
 }
 
 // handles looks up where the results of an address go. *prefix.Table is one.
@@ -42,30 +27,56 @@ type handles interface {
 
 var _ handles = (*prefix.Table)(nil)
 
-// targetsOf returns the targets of a configuration for the engine. complete is
+// targets are what the engines are given: addresses, and ports of addresses.
+type targets struct {
+	icmp []probe.Target
+	tcp  []probe.TCPTarget
+}
+
+// targetsOf returns the targets of a configuration for the engines. complete is
 // false if some of them have no slot in the table yet; their results go nowhere.
-func targetsOf(c *config.Config, slots handles) (targets []probe.Target, complete bool) {
-	n := 0
+func targetsOf(c *config.Config, slots handles) (list targets, complete bool) {
+	n, ports := 0, 0
 	for i := range c.Blocks {
-		n += len(c.Blocks[i].Targets)
+		for _, s := range c.Blocks[i].Settings {
+			n++
+			if s.TCP != nil {
+				ports += len(s.TCP.Ports)
+			}
+		}
 	}
-	targets, complete = make([]probe.Target, 0, n), true
+	list = targets{make([]probe.Target, 0, n), make([]probe.TCPTarget, 0, ports)}
+	complete = true
+	handle := func(addr netip.Addr, p prefix.Probe) prefix.Handle {
+		h, ok := slots.Handle(addr, p)
+		if !ok {
+			complete = false
+			return prefix.Handle{}
+		}
+		return h
+	}
 	for i := range c.Blocks {
 		b := &c.Blocks[i]
 		for j, t := range b.Targets {
-			handle, ok := slots.Handle(t.Addr, prefix.Probe{Kind: prefix.ICMP})
-			complete = complete && ok
-			if !ok {
-				handle = prefix.Handle{}
-			}
 			s := b.Settings[j]
-			targets = append(targets, probe.Target{
-				Addr: t.Addr, ID: prefix.TargetID(t.Addr), Handle: handle,
+			id := prefix.TargetID(t.Addr)
+			list.icmp = append(list.icmp, probe.Target{
+				Addr: t.Addr, ID: id, Handle: handle(t.Addr, prefix.Probe{Kind: prefix.ICMP}),
 				Interval: s.ICMP.Interval, Timeout: s.ICMP.Timeout,
 				Size: s.ICMP.Size, TTL: s.ICMP.TTL, TOS: s.ICMP.TOS,
 				Source: s.Source, Interface: s.Interface,
 			})
+			if s.TCP == nil {
+				continue
+			}
+			for _, port := range s.TCP.Ports {
+				list.tcp = append(list.tcp, probe.TCPTarget{
+					Addr: t.Addr, Port: port, ID: id, Handle: handle(t.Addr, prefix.Probe{Kind: prefix.TCP, Port: port}),
+					Interval: s.TCP.Interval, Timeout: s.TCP.Timeout, OrderlyClose: s.TCP.OrderlyClose,
+					Source: s.Source, Interface: s.Interface,
+				})
+			}
 		}
 	}
-	return targets, complete
+	return list, complete
 }

@@ -32,7 +32,8 @@ prefixes:
 `)
 	blocks := blocksOf(c)
 	icmp := []prefix.Probe{{Kind: prefix.ICMP}}
-	want := map[string][]prefix.Probe{"192.0.2.0": icmp, "192.0.2.1": icmp, "2001:db8::": icmp, "2001:db8::1": icmp}
+	both := []prefix.Probe{{Kind: prefix.ICMP}, {Kind: prefix.TCP, Port: 80}}
+	want := map[string][]prefix.Probe{"192.0.2.0": both, "192.0.2.1": both, "2001:db8::": icmp, "2001:db8::1": icmp}
 	got := map[string][]prefix.Probe{}
 	for _, b := range blocks {
 		for _, target := range b.Targets {
@@ -61,11 +62,11 @@ func TestTargetsOf(t *testing.T) {
 defaults: {icmp: {interval: 2s, timeout: 500ms}}
 prefixes:
   - {prefix: 192.0.2.0/31, tcp: off, source: 198.51.100.1, interface: eth0, icmp: {size: 100, ttl: 9, tos: 32}}
-  - {prefix: 203.0.113.7/32, tcp: off}
+  - {prefix: 203.0.113.7/32, tcp: {ports: [443, 80], interval: 10s, timeout: 1s, close: orderly}}
 `)
 	table := prefix.NewTable(nil)
 	table.Apply(blocksOf(c)[:1])
-	targets, complete := targetsOf(c, table)
+	list, complete := targetsOf(c, table)
 	if complete {
 		t.Error("complete, although an address has no slot")
 	}
@@ -81,7 +82,15 @@ prefixes:
 	want := []probe.Target{target("192.0.2.0"), target("192.0.2.1"), {
 		Addr: third, ID: prefix.TargetID(third), Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Size: 56, TTL: 64,
 	}}
-	if diff := cmp.Diff(want, targets, byValue); diff != "" {
+	if diff := cmp.Diff(want, list.icmp, byValue); diff != "" {
+		t.Error(diff)
+	}
+	port := probe.TCPTarget{
+		Addr: third, Port: 80, ID: prefix.TargetID(third), Interval: 10 * time.Second, Timeout: time.Second, OrderlyClose: true,
+	}
+	ports := []probe.TCPTarget{port, port}
+	ports[1].Port = 443
+	if diff := cmp.Diff(ports, list.tcp, byValue); diff != "" {
 		t.Error(diff)
 	}
 	table.Apply(blocksOf(c))

@@ -13,7 +13,6 @@ import (
 
 	"prefix_exporter/config"
 	"prefix_exporter/prefix"
-	"prefix_exporter/probe"
 )
 
 // loader reads the configuration file.
@@ -42,10 +41,10 @@ func (l *loader) load() (loaded, error) {
 
 // reloader puts configurations into force, one at a time.
 type reloader struct {
-	loader *loader
-	table  *prefix.Table
-	engine probe.Engine
-	logger log.Logger
+	loader  *loader
+	table   *prefix.Table
+	engines *engines
+	logger  log.Logger
 	// ending is the context of the whole program: a reload that has begun ends with
 	// the program, not with the request that asked for it.
 	ending  context.Context
@@ -55,9 +54,9 @@ type reloader struct {
 	successful, since prometheus.Gauge
 }
 
-func newReloader(ending context.Context, l *loader, t *prefix.Table, e probe.Engine, logger log.Logger, r prometheus.Registerer) *reloader {
+func newReloader(ending context.Context, l *loader, t *prefix.Table, e *engines, logger log.Logger, r prometheus.Registerer) *reloader {
 	re := &reloader{
-		loader: l, table: t, engine: e, logger: logger, ending: ending, turn: make(chan struct{}, 1),
+		loader: l, table: t, engines: e, logger: logger, ending: ending, turn: make(chan struct{}, 1),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "prefix_exporter_config_last_reload_successful",
 			Help: "Whether the last attempt to load the configuration succeeded.",
@@ -77,11 +76,11 @@ func (r *reloader) start(first loaded) error {
 		level.Info(r.logger).Log("msg", "No configuration file, using the built-in configuration", "file", r.loader.file)
 	}
 	r.table.Apply(blocksOf(first.Config))
-	targets, _ := targetsOf(first.Config, r.table)
-	if err := r.engine.Apply(r.ending, targets); err != nil {
+	list, _ := targetsOf(first.Config, r.table)
+	if err := r.engines.apply(r.ending, list, nil); err != nil {
 		return err
 	}
-	r.succeed(first, len(targets))
+	r.succeed(first, list)
 	r.turn <- struct{}{}
 	return nil
 }
@@ -107,7 +106,7 @@ func (r *reloader) reload(ctx context.Context) error {
 	case <-r.turn:
 	}
 	defer func() { r.turn <- struct{}{} }()
-	next, targets, err := r.replace(r.ending)
+	next, list, err := r.replace(r.ending)
 	if err != nil {
 		r.successful.Set(0)
 		for _, one := range lines(err) {
@@ -115,52 +114,56 @@ func (r *reloader) reload(ctx context.Context) error {
 		}
 		return err
 	}
-	r.succeed(next, targets)
+	r.succeed(next, list)
 	return nil
 }
 
-func (r *reloader) succeed(c loaded, targets int) {
+func (r *reloader) succeed(c loaded, list targets) {
 	r.current = c
 	r.successful.Set(1)
 	r.since.SetToCurrentTime()
 	level.Info(r.logger).Log("msg", "Configuration loaded",
-		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", targets)
+		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", len(list.icmp), "ports", len(list.tcp))
 }
 
-// replace does the work of a reload. The engine can refuse a configuration (a source
+// replace does the work of a reload. The engines can refuse a configuration (a source
 // address that is not there), the table cannot, and neither may forget anything
-// because of a file that fails. But the engine needs the handles of new addresses,
+// because of a file that fails. But the engines need the handles of new addresses,
 // which only exist once the table has them, and a table that has let go of an address
 // cannot take it back. Hence three steps:
 //
-//  1. The engine takes the new targets, new addresses with the zero Handle: nothing is
+//  1. The engines take the new targets, new addresses with the zero Handle: nothing is
 //     recorded of them for the instant until step 3, neither sent nor lost. All that
-//     can fail fails here, with the table untouched and the engine's old set whole.
+//     can fail fails here, with the table untouched and the engines' old sets whole.
 //  2. The table takes the new blocks. It cannot fail.
-//  3. The engine takes the same targets with their handles, if any were missing. It has
-//     all it needs from step 1, so only the end of the program stops it here.
+//  3. The engines take the same targets with their handles, if any were missing. They have
+//     all they need from step 1, so only the end of the program stops them here.
 //
 // A union of old and new in the table instead would show addresses at a scrape that
 // no valid configuration has asked for, and does not fit into 256 places.
-func (r *reloader) replace(ctx context.Context) (next loaded, targets int, err error) {
+func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err error) {
 	// A file that was there once must be there again.
 	next, err = (&loader{file: r.loader.file, optional: r.loader.optional && r.current.builtin}).load()
 	if err != nil {
-		return next, 0, err
+		return next, list, err
+	}
+	back := func() targets {
+		old, _ := targetsOf(r.current.Config, r.table)
+		return old
 	}
 	list, complete := targetsOf(next.Config, r.table)
-	if err := r.engine.Apply(ctx, list); err != nil {
-		return next, 0, err
+	if err := r.engines.apply(ctx, list, back); err != nil {
+		return next, list, err
 	}
 	r.table.Apply(blocksOf(next.Config))
 	if complete {
-		return next, len(list), nil
+		return next, list, nil
 	}
 	list, _ = targetsOf(next.Config, r.table)
-	if err := r.engine.Apply(ctx, list); err != nil {
-		return next, 0, errors.Join(err, r.restore(ctx))
+	if err := r.engines.apply(ctx, list, nil); err != nil {
+		return next, list, errors.Join(err, r.restore(ctx))
 	}
-	return next, len(list), nil
+	return next, list, nil
 }
 
 // restore goes back to the current configuration after step 3 has failed: addresses
@@ -168,7 +171,7 @@ func (r *reloader) replace(ctx context.Context) (next loaded, targets int, err e
 func (r *reloader) restore(ctx context.Context) error {
 	r.table.Apply(blocksOf(r.current.Config))
 	list, _ := targetsOf(r.current.Config, r.table)
-	if err := r.engine.Apply(ctx, list); err != nil {
+	if err := r.engines.apply(ctx, list, nil); err != nil {
 		return fmt.Errorf("going back to the old configuration: %w", err)
 	}
 	return nil

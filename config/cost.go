@@ -150,7 +150,7 @@ func reasons(k prefix.Kind) int {
 // String returns the cost as a table for a person.
 func (c Cost) String() string {
 	var b strings.Builder
-	c.WriteTo(&b) // a Builder does not fail
+	_, _ = c.WriteTo(&b) // a Builder does not fail
 	return b.String()
 }
 

@@ -165,13 +165,13 @@ func tcpKeys() []key[tcpGroup] {
 		many("ports", integer[uint16](1, 65535), 1, maxPorts, "[80, 443]", "The ports to connect to; a list of a prefix replaces that of the defaults.",
 			func(g *tcpGroup) *[]item[uint16] { return &g.ports }),
 		one("interval", duration(100*time.Millisecond, 24*time.Hour, ""), "60s",
-			"The time from one connection to the next, for each port of each address.",
+			"The time from one connection to the next, for each port of each address; they are spread evenly over it.",
 			func(g *tcpGroup) *time.Duration { return &g.Interval }),
 		one("timeout", duration(time.Millisecond, time.Minute, ""), "4s",
-			"How long the handshake may take; at most the interval, and an inherited timeout is cut to a shorter interval.",
+			"How long the handshake may take, with SYNs that are sent again after a second each; at most the interval, and an inherited timeout is cut to a shorter interval.",
 			func(g *tcpGroup) *time.Duration { return &g.Timeout }),
 		one("close", words(closeReset, closeOrderly), "reset",
-			"How a connection ends: `reset` leaves nothing behind, `orderly` sends a FIN and leaves a TIME_WAIT.",
+			"How a connection ends, as soon as it stands: `reset` leaves nothing behind, `orderly` sends a FIN (a reset if the peer has sent data already) and leaves a TIME_WAIT.",
 			func(g *tcpGroup) *word { return &g.close }),
 		one("down_after", integer[uint8](1, 255), "2", "How many connections in a row must fail before a port is down.",
 			func(g *tcpGroup) *uint8 { return &g.downAfter }),
@@ -260,7 +260,7 @@ func tenantName() codec[string] { return text(1, 64, ",") }
 
 // checkLabel says what is wrong with the name of an extra label, or nothing.
 func checkLabel(name string) string {
-	if !model.LabelName(name).IsValidLegacy() {
+	if !model.LegacyValidation.IsValidLabelName(name) {
 		return "must be a label name: letters, digits and underscores, not beginning with a digit"
 	}
 	if len(name) >= 2 && name[:2] == "__" {

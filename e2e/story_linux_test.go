@@ -193,7 +193,7 @@ func (s *story) outage() {
 // is lost a timeout later, and seen a scrape later. Where probes had to be skipped, the
 // machine was too busy for that; upAndDown then still compares with the real packets.
 func (s *story) inTime(cut time.Time) {
-	if n, _ := s.prometheus.number("prefix_exporter_skipped_probes_total"); n > 0 {
+	if n, _ := s.prometheus.number(`prefix_exporter_skipped_probes_total{probe="icmp"}`); n > 0 {
 		s.t.Logf("%v probes were skipped: this machine is too busy to judge the time", n)
 		return
 	}
@@ -264,7 +264,7 @@ func (s *story) stopAndContinue() {
 	s.prometheus.until("prefix_exporter_healthy", 0)
 	s.unhealthy = time.Now()
 	s.prometheus.until(`prefix_exporter_unhealthy{reason="stalled"}`, 1)
-	s.prometheus.until("prefix_exporter_stalls_total", 1)
+	s.prometheus.until(`prefix_exporter_stalls_total{probe="icmp"}`, 1)
 	// Five intervals passed. What was due in them was left out, not made up for.
 	s.prometheus.until(`count(prefix_exporter_skipped_probes_total >= 4 * 768)`, 1)
 }

@@ -83,7 +83,7 @@ func newBatchEngine(o Options, clocks func() (time.Time, int64)) (*batch, error)
 		return nil, err
 	}
 	return &batch{
-		o: o, metrics: m, report: o.reporter(m), key: packet.NewKey(), clock: newClock(clocks),
+		o: o, metrics: m, report: o.reporter(&m.common), key: packet.NewKey(), clock: newClock(clocks),
 		sockets: map[socketKey]*socket{},
 		byAddr:  map[netip.Addr]*slot{},
 		queues:  map[time.Duration]*deadlines{},
@@ -108,16 +108,22 @@ func (b *batch) Run(ctx context.Context) error {
 	}
 	b.drained, b.judged, b.ticked = b.clock.now, b.clock.now, b.clock.now
 	b.mu.Unlock()
+	pace(ctx, b.clock, tick, b.tick)
+	return nil
+}
+
+// pace calls step at every interval, until the context ends. step returns when it began:
+// the interval counts from there, not from when it should have begun, or the step after a
+// late one would follow too soon.
+func pace(ctx context.Context, c *clock, interval time.Duration, step func() (began int64)) {
+	next := c.now + int64(interval)
 	for ctx.Err() == nil {
-		// From the beginning of the last tick, not from when it should have begun: after a
-		// late one, the next would follow too soon.
-		if wait := b.ticked + int64(tick) - b.clock.monotonic(); wait > 0 {
+		if wait := next - c.monotonic(); wait > 0 {
 			sleep(wait)
 			continue // a signal may have ended the sleep
 		}
-		b.tick()
+		next = step() + int64(interval)
 	}
-	return nil
 }
 
 // niceness of the loop's thread, where CAP_SYS_NICE allows it (setpriority(2)): it
@@ -144,8 +150,8 @@ func sleep(ns int64) {
 }
 
 // tick does all that is to be done now. What has arrived is read before anything is
-// judged lost, so that a pause of ours is never a loss of theirs.
-func (b *batch) tick() {
+// judged lost, so that a pause of ours is never a loss of theirs. It returns when it began.
+func (b *batch) tick() (began int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if step := b.clock.update(); step != 0 {
@@ -170,6 +176,7 @@ func (b *batch) tick() {
 		b.tally.judge(b.report.trouble)
 		b.judged = now
 	}
+	return now
 }
 
 // Apply implements Engine.
@@ -317,8 +324,9 @@ func (b *batch) regroup() {
 			members[s.target.Interval] = append(members[s.target.Interval], s.index)
 		}
 	}
-	b.groups = regroup(b.groups, members, func(i uint32) netip.Addr { return b.slots[i].target.Addr },
-		b.clock.now, -b.clock.offset)
+	b.groups = regroup(b.groups, members, func(i uint32, interval time.Duration) time.Duration {
+		return phase(b.slots[i].target.Addr, interval)
+	}, b.clock.now, -b.clock.offset)
 }
 
 // describe logs how the new sockets work and sets the gauges that tell it.

@@ -251,6 +251,7 @@ func (b *bench) settle(l *netsim.Lab) {
 	if err := l.Quiesce(ctx); err != nil {
 		b.t.Fatal(err)
 	}
+	time.Sleep(100 * time.Millisecond) // what the lab has written last is read on the next tick
 	b.stop()
 }
 

@@ -2,23 +2,31 @@ package probe
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"prefix_exporter/prefix"
 )
 
-// metrics are the self metrics of an engine. The packet loop adds to counters that it
-// holds, so that nothing is looked up per packet.
+// common are the self metrics that every prober has. A probing loop adds to counters that
+// it holds, so that nothing is looked up per packet.
+type common struct {
+	sent, received    prometheus.Counter
+	late, skipped     prometheus.Counter
+	stalls, unstamped prometheus.Counter
+	logDrops          prometheus.Counter
+	sendErrors        *prometheus.CounterVec
+	discarded         *prometheus.CounterVec
+	lag               prometheus.Histogram
+	timestamping      *prometheus.GaugeVec
+}
+
+// metrics are the self metrics of an engine that sends echo requests.
 type metrics struct {
-	sent, received       prometheus.Counter
-	late, duplicate      prometheus.Counter
-	malformed, drops     prometheus.Counter
-	skipped, clockSteps  prometheus.Counter
-	stalls, unstamped    prometheus.Counter
-	unmatched, discarded *prometheus.CounterVec
-	sendErrors           *prometheus.CounterVec
-	lag                  prometheus.Histogram
-	timestamping         *prometheus.GaugeVec
+	common
+	duplicate, malformed prometheus.Counter
+	drops, clockSteps    prometheus.Counter
+	unmatched            *prometheus.CounterVec
 	sockets              *prometheus.GaugeVec
 	receiveBuffer        prometheus.Gauge
-	logDrops             prometheus.Counter
 
 	// The values of unmatched that replies can have, made once.
 	unmatchedCookie, unmatchedSource, unmatchedSequence, unmatchedTarget, unmatchedError prometheus.Counter
@@ -28,62 +36,97 @@ type metrics struct {
 // the promise (10 ms), up to maxLag.
 var lagBuckets = []float64{.0005, .001, .002, .004, .006, .008, .01, .015, .02, .03, .05, .1}
 
-func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
-	var all []prometheus.Collector
-	labels := prometheus.Labels{"probe": "icmp"}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: labels})
-		all = append(all, c)
-		return c
-	}
-	counters := func(name, help, label string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: labels}, []string{label})
-		all = append(all, c)
-		return c
-	}
-	gauges := func(name, help string, names ...string) *prometheus.GaugeVec {
-		g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: labels}, names)
-		all = append(all, g)
-		return g
-	}
-	m := &metrics{
-		sent:       counter("packets_sent_total", "Packets that the kernel took."),
-		received:   counter("packets_received_total", "Packets that arrived, replies and errors, believed or not."),
-		late:       counter("late_replies_total", "Replies that arrived after the timeout of their probe."),
-		duplicate:  counter("duplicate_replies_total", "Replies to probes that had been answered already."),
-		unmatched:  counters("unmatched_replies_total", "Replies and ICMP errors that match no probe, by what does not match.", "reason"),
-		malformed:  counter("malformed_packets_total", "Packets that are too short or not of a kind that the socket should deliver."),
-		drops:      counter("kernel_drops_total", "Packets that the kernel dropped because a receive queue was full (SO_RXQ_OVFL)."),
-		sendErrors: counters("send_errors_total", "Probes that could not be sent, by error; they are neither sent nor lost.", "error"),
-		skipped:    counter("skipped_probes_total", "Probes that were left out because their time had passed."),
-		discarded:  counters("discarded_probes_total", "Probes whose outcome cannot be known for a reason of our own; they are neither sent nor lost.", "reason"),
-		clockSteps: counter("clock_steps_total", "Times that the wall clock was set, forwards or backwards."),
-		stalls:     counter("stalls_total", "Times that the probing loop did not run for more than a second."),
-		unstamped:  counter("unstamped_replies_total", "Replies whose RTT had to be taken without one of the kernel's timestamps."),
-		logDrops:   counter("log_drops_total", "Log lines of the probing loop that were dropped because the log was too slow."),
-		timestamping: gauges("timestamping", "Where timestamps come from: 1 for the source in use of each direction (kernel or user).",
+// meters makes the self metrics of one kind of probe, the value of their label probe.
+type meters struct {
+	labels prometheus.Labels
+	all    []prometheus.Collector
+}
+
+func newMeters(kind prefix.Kind) *meters {
+	return &meters{labels: prometheus.Labels{"probe": kind.String()}}
+}
+
+func (m *meters) counter(name, help string) prometheus.Counter {
+	c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: m.labels})
+	m.all = append(m.all, c)
+	return c
+}
+
+func (m *meters) counters(name, help, label string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: m.labels}, []string{label})
+	m.all = append(m.all, c)
+	return c
+}
+
+func (m *meters) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: m.labels})
+	m.all = append(m.all, g)
+	return g
+}
+
+func (m *meters) gauges(name, help string, names ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "prefix_exporter", Name: name, Help: help, ConstLabels: m.labels}, names)
+	m.all = append(m.all, g)
+	return g
+}
+
+func (m *meters) common() common {
+	c := common{
+		sent:       m.counter("packets_sent_total", "Packets that the kernel took; of TCP, connection attempts."),
+		received:   m.counter("packets_received_total", "Packets that arrived, replies and errors, believed or not; of TCP, attempts that something answered."),
+		late:       m.counter("late_replies_total", "Replies that arrived after the timeout of their probe."),
+		sendErrors: m.counters("send_errors_total", "Probes that could not be sent, by error; they are neither sent nor lost.", "error"),
+		skipped:    m.counter("skipped_probes_total", "Probes that were left out because their time had passed."),
+		discarded:  m.counters("discarded_probes_total", "Probes whose outcome cannot be known for a reason of our own; they are neither sent nor lost.", "reason"),
+		stalls:     m.counter("stalls_total", "Times that the probing loop did not run for more than a second."),
+		unstamped:  m.counter("unstamped_replies_total", "Replies whose RTT had to be taken without one of the kernel's timestamps."),
+		logDrops:   m.counter("log_drops_total", "Log lines of the probing loop that were dropped because the log was too slow."),
+		timestamping: m.gauges("timestamping", "Where timestamps come from: 1 for the source in use of each direction (kernel or user).",
 			"direction", "source"),
-		sockets: gauges("sockets", "Open sockets by kind (dgram or raw).", "kind"),
+		lag: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "prefix_exporter", Name: "send_lag_seconds", ConstLabels: m.labels, Buckets: lagBuckets,
+			Help: "How much later than due probes were sent.",
+		}),
 	}
-	m.lag = prometheus.NewHistogram(prometheus.HistogramOpts{
-		Namespace: "prefix_exporter", Name: "send_lag_seconds", ConstLabels: labels, Buckets: lagBuckets,
-		Help: "How much later than due probes were sent.",
-	})
-	m.receiveBuffer = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "prefix_exporter", Name: "receive_buffer_bytes", ConstLabels: labels,
-		Help: "Size of the smallest receive buffer that the kernel granted.",
-	})
-	all = append(all, m.lag, m.receiveBuffer)
+	m.all = append(m.all, c.lag)
+	return c
+}
+
+// stampedBy says where all timestamps come from: kernel or user.
+func (c *common) stampedBy(source string) {
+	for _, direction := range []string{"transmit", "receive"} {
+		for _, s := range []string{"kernel", "user"} {
+			c.timestamping.WithLabelValues(direction, s).Set(boolValue(s == source))
+		}
+	}
+}
+
+func (m *meters) register(registerer prometheus.Registerer) error {
+	for _, c := range m.all {
+		if err := registerer.Register(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
+	made := newMeters(prefix.ICMP)
+	m := &metrics{
+		common:        made.common(),
+		duplicate:     made.counter("duplicate_replies_total", "Replies to probes that had been answered already."),
+		unmatched:     made.counters("unmatched_replies_total", "Replies and ICMP errors that match no probe, by what does not match.", "reason"),
+		malformed:     made.counter("malformed_packets_total", "Packets that are too short or not of a kind that the socket should deliver."),
+		drops:         made.counter("kernel_drops_total", "Packets that the kernel dropped because a receive queue was full (SO_RXQ_OVFL)."),
+		clockSteps:    made.counter("clock_steps_total", "Times that the wall clock was set, forwards or backwards."),
+		sockets:       made.gauges("sockets", "Open sockets by kind (dgram or raw).", "kind"),
+		receiveBuffer: made.gauge("receive_buffer_bytes", "Size of the smallest receive buffer that the kernel granted."),
+	}
 	m.unmatchedCookie = m.unmatched.WithLabelValues("cookie")
 	m.unmatchedSource = m.unmatched.WithLabelValues("source")
 	m.unmatchedSequence = m.unmatched.WithLabelValues("sequence")
 	m.unmatchedTarget = m.unmatched.WithLabelValues("target")
 	m.unmatchedError = m.unmatched.WithLabelValues("error")
 	m.discarded.WithLabelValues(string(ReasonKernelDrop))
-	for _, c := range all {
-		if err := registerer.Register(c); err != nil {
-			return nil, err
-		}
-	}
-	return m, nil
+	return m, made.register(registerer)
 }

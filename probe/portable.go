@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	probing "github.com/prometheus-community/pro-bing"
@@ -16,32 +15,20 @@ import (
 	"prefix_exporter/prefix"
 )
 
-const (
-	// maxPortable bounds the probes in flight, each of which has a socket and three
-	// goroutines. Common limits of file descriptors start at 1,024.
-	maxPortable = 900
-	// minPortableSize is what pro-bing needs for its own time and identity.
-	minPortableSize = 24
-)
+// minPortableSize is what pro-bing needs for its own time and identity.
+const minPortableSize = 24
 
 // portable is the engine for systems other than Linux: one pro-bing pinger, with a
 // socket of its own, for each probe. It costs far more than batch and times by the clock
 // of the process; ICMP errors are not seen (such probes end by timeout), nor late replies.
 type portable struct {
-	o          Options
+	pacer
 	metrics    *metrics
-	report     *reporter
 	privileged bool
-	base       time.Time
 
-	mu      sync.Mutex // guards what follows
+	// Guarded by the mutex of the pacer.
 	targets map[netip.Addr]*portableTarget
 	list    []*portableTarget
-	groups  []*group
-	changed chan struct{} // closed and replaced by Apply
-	tally   tally
-
-	flying atomic.Int64
 }
 
 // portableTarget is one target with the end of its newest probe.
@@ -59,14 +46,11 @@ func newPortable(o Options) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &portable{o: o, metrics: m, report: o.reporter(m), base: time.Now(), targets: map[netip.Addr]*portableTarget{}, changed: make(chan struct{})}
+	p := &portable{pacer: newPacer(o, &m.common, o.reporter(&m.common)), metrics: m, targets: map[netip.Addr]*portableTarget{}}
 	if p.privileged, err = needsPrivilege(); err != nil {
 		return nil, err
 	}
-	for _, direction := range []string{"transmit", "receive"} {
-		m.timestamping.WithLabelValues(direction, "user").Set(1)
-		m.timestamping.WithLabelValues(direction, "kernel").Set(0)
-	}
+	m.stampedBy("user")
 	return p, nil
 }
 
@@ -109,9 +93,11 @@ func (p *portable) Apply(_ context.Context, targets []Target) error {
 		kept[t.Addr], p.list[i] = t, t
 	}
 	p.targets = kept
-	p.regroup()
-	close(p.changed)
-	p.changed = make(chan struct{})
+	members := map[time.Duration][]uint32{}
+	for i, t := range p.list {
+		members[t.Interval] = append(members[t.Interval], uint32(i))
+	}
+	p.regroup(members, func(i uint32, interval time.Duration) time.Duration { return phase(p.list[i].Addr, interval) })
 	return nil
 }
 
@@ -126,94 +112,26 @@ func (p *portable) checkSource(source netip.Addr) error {
 	return c.Close()
 }
 
-// regroup sorts the targets into groups by interval; those that were there go on where they were.
-func (p *portable) regroup() {
-	members := map[time.Duration][]uint32{}
-	for i, t := range p.list {
-		members[t.Interval] = append(members[t.Interval], uint32(i))
-	}
-	p.groups = regroup(p.groups, members, func(i uint32) netip.Addr { return p.list[i].Addr },
-		p.now(), -p.base.UnixNano())
-}
-
-func (p *portable) now() int64 { return int64(time.Since(p.base)) }
-
 // Run implements Engine.
 func (p *portable) Run(ctx context.Context) error {
-	var flights sync.WaitGroup
-	defer flights.Wait()
-	flights.Go(func() { p.report.lines.run(ctx) })
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	judged, last := p.now(), p.now()
-	for {
-		p.mu.Lock()
-		changed := p.changed
-		p.mu.Unlock()
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-changed:
-		case <-timer.C:
-		}
-		now := p.now()
-		if pause := now - last; pause > int64(stallAfter+maxSleep) {
-			p.metrics.stalls.Inc()
-			p.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
-		}
-		last = now
-		next := p.launchDue(ctx, &flights, now)
-		if now-judged >= int64(healthEvery) {
-			p.mu.Lock()
-			p.tally.judge(p.report.trouble)
-			p.mu.Unlock()
-			judged = now
-		}
-		timer.Reset(time.Duration(next - p.now()))
-	}
+	p.pacer.run(ctx, p.launch, p.skip)
+	return nil
 }
 
-// maxSleep is how long the loop sleeps when nothing is due: until shares are judged.
-const maxSleep = healthEvery
-
-// launchDue starts a goroutine for every probe that is due, and returns when to look again.
-func (p *portable) launchDue(ctx context.Context, flights *sync.WaitGroup, now int64) (next int64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	next = now + int64(maxSleep)
-	for _, g := range p.groups {
-		for {
-			i, due, ok := g.peek()
-			if !ok {
-				break
-			}
-			if due > now {
-				next = min(next, due)
-				break
-			}
-			g.advance()
-			t := p.list[i]
-			if now-due > g.maxLag || p.flying.Load() >= maxPortable {
-				p.metrics.skipped.Inc()
-				p.tally.skipped++
-				p.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
-				continue
-			}
-			p.metrics.lag.Observe(float64(now-due) / 1e9)
-			p.launch(ctx, flights, t)
-		}
-	}
-	return next
+// skip counts a probe that is left out. The caller holds p.mu.
+func (p *portable) skip(i uint32) {
+	t := p.list[i]
+	p.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
 }
 
 // launch starts one probe. The caller holds p.mu.
-func (p *portable) launch(ctx context.Context, flights *sync.WaitGroup, t *portableTarget) {
+func (p *portable) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
+	t := p.list[i]
 	t.sequence++
 	f := &portableFlight{engine: p, target: t, settings: t.Target, sequence: t.sequence, before: t.done, done: make(chan struct{})}
 	t.done = f.done
-	p.flying.Add(1)
 	flights.Go(func() {
-		defer p.flying.Add(-1)
+		defer p.landed()
 		defer close(f.done)
 		f.run(ctx)
 	})
@@ -266,11 +184,7 @@ func (f *portableFlight) refused(err error) {
 		err = f.sendErr
 	}
 	p := f.engine
-	p.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
-	p.mu.Lock()
-	p.tally.failed++
-	p.tally.lastError = fmt.Errorf("%s: %w", f.settings.Addr, err)
-	p.mu.Unlock()
+	p.countRefused(f.settings.Addr.String(), err)
 	p.packet(f, Packet{Event: "send_error", Err: err})
 }
 
@@ -292,7 +206,6 @@ func (f *portableFlight) pinger(start time.Time) *probing.Pinger {
 	pinger.Interval = 2 * t.Timeout // one request only: the pinger is stopped before the second
 	pinger.OnSend = func(*probing.Packet) {
 		f.sent = start
-		m.sent.Inc()
 		f.engine.countSent()
 		f.engine.packet(f, Packet{Event: "sent", Sent: f.sent})
 	}
@@ -317,12 +230,6 @@ func (f *portableFlight) pinger(start time.Time) *probing.Pinger {
 	}
 	pinger.OnRecv, pinger.OnDuplicateRecv = receive, receive
 	return pinger
-}
-
-func (p *portable) countSent() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tally.sent++
 }
 
 // Trace implements Engine.

@@ -86,12 +86,13 @@ type Options struct {
 
 // reporter tells the log and Health what an engine notices, without blocking it.
 type reporter struct {
+	about  string // what every trouble begins with; empty for echo requests
 	health *Health
 	lines  *lines
 	trace  func(Packet)
 }
 
-func (o *Options) reporter(m *metrics) *reporter {
+func (o *Options) reporter(m *common) *reporter {
 	r := &reporter{health: o.Health, lines: newLines(o.Logger, m.logDrops), trace: o.Trace}
 	if r.trace == nil {
 		r.trace = r.logPacket
@@ -101,6 +102,7 @@ func (o *Options) reporter(m *metrics) *reporter {
 
 // trouble reports to Health and logs what is new.
 func (r *reporter) trouble(reason Reason, detail string) {
+	detail = r.about + detail
 	if r.health.Report(reason, detail) {
 		r.lines.log(level.Key(), level.WarnValue(), "msg", "The prober itself is in trouble", "reason", reason, "detail", detail)
 	}
@@ -109,6 +111,9 @@ func (r *reporter) trouble(reason Reason, detail string) {
 // logPacket writes a line for a packet of an address that somebody follows.
 func (r *reporter) logPacket(p Packet) {
 	line := []any{level.Key(), level.InfoValue(), "msg", "Packet", "ip", p.Addr, "target_id", p.ID, "sequence", p.Sequence, "event", p.Event}
+	if p.Port != 0 {
+		line = append(line, "port", p.Port)
+	}
 	if !p.Sent.IsZero() {
 		line = append(line, "sent", p.Sent.UTC().Format(stampFormat))
 	}
@@ -133,10 +138,11 @@ const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 // Packet tells of one probe of a traced address.
 type Packet struct {
 	Addr     netip.Addr
+	Port     uint16 // 0: not of TCP
 	ID       string
 	Sequence uint16
-	// Event is sent, answered, timeout, unreachable, ttl_exceeded, late, duplicate,
-	// unmatched, discarded, skipped or send_error.
+	// Event is sent, answered, timeout, unreachable, ttl_exceeded, refused, reset, late,
+	// duplicate, unmatched, discarded, skipped or send_error.
 	Event string
 	// Sent and Received are by the best clock there is (the kernel's stamps, when
 	// there are some); the zero time where there is none.

@@ -33,6 +33,17 @@ func phase(addr netip.Addr, interval time.Duration) time.Duration {
 	return time.Duration(high)
 }
 
+// portTurn is 2^64 times the fractional part of the square root of two: no multiple of it
+// comes near one of golden, so that no port falls together with that of a neighbour.
+const portTurn = 0x6A09E667F3BCC909
+
+// portPhase returns where in the interval a port of an address is probed. The ports of one
+// address are turned against each other, the addresses of one port as even as by phase.
+func portPhase(addr netip.Addr, port uint16, interval time.Duration) time.Duration {
+	turn, _ := bits.Mul64(uint64(port)*portTurn, uint64(interval))
+	return (phase(addr, interval) + time.Duration(turn)) % interval
+}
+
 // group is all targets of one interval, in the order in which they are due. Times are
 // nanoseconds on the monotonic clock of the engine.
 type group struct {
@@ -93,7 +104,7 @@ func (g *group) seek(since int64) {
 
 // regroup makes groups of the members by interval. A group that was there before goes on
 // where it was: nothing is asked twice or left out. now and epoch are as in newGroup.
-func regroup(before []*group, members map[time.Duration][]uint32, addr func(slot uint32) netip.Addr, now, epoch int64) []*group {
+func regroup(before []*group, members map[time.Duration][]uint32, phaseOf func(slot uint32, interval time.Duration) time.Duration, now, epoch int64) []*group {
 	old := map[int64]*group{}
 	for _, g := range before {
 		old[g.interval] = g
@@ -107,7 +118,7 @@ func regroup(before []*group, members map[time.Duration][]uint32, addr func(slot
 		} else {
 			since = g.doneUntil(now)
 		}
-		g.fill(slots, func(i uint32) time.Duration { return phase(addr(i), interval) }, since)
+		g.fill(slots, func(i uint32) time.Duration { return phaseOf(i, interval) }, since)
 		groups = append(groups, g)
 	}
 	return groups

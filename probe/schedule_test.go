@@ -170,3 +170,27 @@ func TestNoTenMillisecondsCarryMoreThanTheirShare(t *testing.T) {
 		t.Errorf("%d packets in 10 s, want %d: what was late is not caught up", total, 10*len(addrs))
 	}
 }
+
+func TestPortsSpreadEvenlyToo(t *testing.T) {
+	addrs := addresses("127.1.0.0", 10240)
+	const windows = 1000
+	var count [windows]int
+	ports := []uint16{80, 443, 22}
+	for _, a := range addrs {
+		seen := map[time.Duration]bool{}
+		for _, port := range ports {
+			p := portPhase(a, port, time.Minute)
+			if p < 0 || p >= time.Minute || seen[p/time.Second] {
+				t.Fatalf("%s: port %d is due at %v, in the second of another port", a, port, p)
+			}
+			seen[p/time.Second] = true
+			count[p*windows/time.Minute]++
+		}
+	}
+	share := float64(len(addrs)*len(ports)) / windows
+	for i, n := range count {
+		if float64(n) > 1.25*share {
+			t.Errorf("window %d: %d connections, the even share is %.1f", i, n, share)
+		}
+	}
+}

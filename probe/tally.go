@@ -40,14 +40,18 @@ var sendErrors = []struct {
 	errno syscall.Errno
 	name  string
 }{
-	{syscall.EACCES, "EACCES"}, {syscall.EADDRNOTAVAIL, "EADDRNOTAVAIL"}, {syscall.EAGAIN, "EAGAIN"},
-	{syscall.EHOSTUNREACH, "EHOSTUNREACH"}, {syscall.EINVAL, "EINVAL"}, {syscall.EMFILE, "EMFILE"},
-	{syscall.EMSGSIZE, "EMSGSIZE"}, {syscall.ENETDOWN, "ENETDOWN"}, {syscall.ENETUNREACH, "ENETUNREACH"},
+	{syscall.EACCES, "EACCES"}, {syscall.EADDRINUSE, "EADDRINUSE"}, {syscall.EADDRNOTAVAIL, "EADDRNOTAVAIL"},
+	{syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNABORTED, "ECONNABORTED"}, {syscall.EHOSTUNREACH, "EHOSTUNREACH"},
+	{syscall.EINVAL, "EINVAL"}, {syscall.EMFILE, "EMFILE"}, {syscall.EMSGSIZE, "EMSGSIZE"},
+	{syscall.ENETDOWN, "ENETDOWN"}, {syscall.ENETUNREACH, "ENETUNREACH"}, {syscall.ENFILE, "ENFILE"},
 	{syscall.ENOBUFS, "ENOBUFS"}, {syscall.ENODEV, "ENODEV"}, {syscall.ENOMEM, "ENOMEM"}, {syscall.EPERM, "EPERM"},
 }
 
 // errorName returns the value of the label error.
 func errorName(err error) string {
+	if errors.Is(err, errUnsent) {
+		return "unsent"
+	}
 	for _, e := range sendErrors {
 		if errors.Is(err, e.errno) {
 			return e.name
@@ -55,6 +59,9 @@ func errorName(err error) string {
 	}
 	return "other"
 }
+
+// errUnsent says that the kernel took a packet, but that it did not leave.
+var errUnsent = errors.New("did not leave this machine: held back by its firewall, or by a full queue")
 
 // errNoPermission says what to do when no socket can be had.
 var errNoPermission = errors.New(`no permission to send ICMP. Do one of these:
