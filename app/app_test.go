@@ -278,6 +278,7 @@ func TestWholeProgramWithoutConfiguration(t *testing.T) {
 	p.want("GET", "/-/healthy", 200, "prefix_exporter is serving.\n")
 	p.engine.round(prefix.Answered)
 	p.engine.round(prefix.Answered)
+	eventually(t, "256 events", func() bool { return p.metric(`prefix_exporter_events_total{type="up"}`) == "256" })
 	p.wantMetrics(map[string]string{
 		`prefix_targets{prefix="127.0.0.0/24",probe="icmp",state="up"}`:               "256",
 		`prefix_target_up{ip="127.0.0.7",prefix="127.0.0.0/24",probe="icmp"}`:         "1",
