@@ -33,9 +33,9 @@ type targets struct {
 	tcp  []probe.TCPTarget
 }
 
-// targetsOf returns the targets of a configuration for the engines. complete is
-// false if some of them have no slot in the table yet; their results go nowhere.
-func targetsOf(c *config.Config, slots handles) (list targets, complete bool) {
+// targetsOf returns the targets of a configuration for the engines. Those that have no slot
+// in the table yet have the zero Handle: their results go nowhere.
+func targetsOf(c *config.Config, slots handles) (list targets) {
 	n, ports := 0, 0
 	for i := range c.Blocks {
 		for _, s := range c.Blocks[i].Settings {
@@ -46,11 +46,9 @@ func targetsOf(c *config.Config, slots handles) (list targets, complete bool) {
 		}
 	}
 	list = targets{make([]probe.Target, 0, n), make([]probe.TCPTarget, 0, ports)}
-	complete = true
 	handle := func(addr netip.Addr, p prefix.Probe) prefix.Handle {
 		h, ok := slots.Handle(addr, p)
 		if !ok {
-			complete = false
 			return prefix.Handle{}
 		}
 		return h
@@ -78,5 +76,5 @@ func targetsOf(c *config.Config, slots handles) (list targets, complete bool) {
 			}
 		}
 	}
-	return list, complete
+	return list
 }

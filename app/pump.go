@@ -19,6 +19,8 @@ const pumpInterval = 50 * time.Millisecond
 type pump struct {
 	log *event.Log
 
+	flushing sync.Mutex // held for a whole flush, so that batches stay in order
+
 	mu      sync.Mutex
 	changes []prefix.Change
 	spare   []prefix.Change // the memory of the last batch
@@ -33,6 +35,8 @@ func (p *pump) add(c prefix.Change) {
 
 // flush publishes what has been taken.
 func (p *pump) flush() {
+	p.flushing.Lock()
+	defer p.flushing.Unlock()
 	p.mu.Lock()
 	batch := p.changes
 	p.changes = p.spare[:0]

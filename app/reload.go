@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -76,7 +77,7 @@ func (r *reloader) start(first loaded) error {
 		level.Info(r.logger).Log("msg", "No configuration file, using the built-in configuration", "file", r.loader.file)
 	}
 	r.table.Apply(blocksOf(first.Config))
-	list, _ := targetsOf(first.Config, r.table)
+	list := targetsOf(first.Config, r.table)
 	if err := r.engines.apply(r.ending, list, nil); err != nil {
 		return err
 	}
@@ -136,8 +137,9 @@ func (r *reloader) succeed(c loaded, list targets) {
 //     recorded of them for the instant until step 3, neither sent nor lost. All that
 //     can fail fails here, with the table untouched and the engines' old sets whole.
 //  2. The table takes the new blocks. It cannot fail.
-//  3. The engines take the same targets with their handles, if any were missing. They have
-//     all they need from step 1, so only the end of the program stops them here.
+//  3. The engines take the same targets with their handles, if any have changed: of new
+//     addresses, or of IPv6 addresses that are in another block now. They have all they need
+//     from step 1, so only the end of the program stops them here.
 //
 // A union of old and new in the table instead would show addresses at a scrape that
 // no valid configuration has asked for, and does not fit into 256 places.
@@ -147,19 +149,16 @@ func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err 
 	if err != nil {
 		return next, list, err
 	}
-	back := func() targets {
-		old, _ := targetsOf(r.current.Config, r.table)
-		return old
-	}
-	list, complete := targetsOf(next.Config, r.table)
-	if err := r.engines.apply(ctx, list, back); err != nil {
+	back := func() targets { return targetsOf(r.current.Config, r.table) }
+	before := targetsOf(next.Config, r.table)
+	if err := r.engines.apply(ctx, before, back); err != nil {
 		return next, list, err
 	}
 	r.table.Apply(blocksOf(next.Config))
-	if complete {
+	list = targetsOf(next.Config, r.table)
+	if slices.Equal(before.icmp, list.icmp) && slices.Equal(before.tcp, list.tcp) {
 		return next, list, nil
 	}
-	list, _ = targetsOf(next.Config, r.table)
 	if err := r.engines.apply(ctx, list, nil); err != nil {
 		return next, list, errors.Join(err, r.restore(ctx))
 	}
@@ -170,7 +169,7 @@ func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err 
 // that were to go away have lost their counters then, all others have not.
 func (r *reloader) restore(ctx context.Context) error {
 	r.table.Apply(blocksOf(r.current.Config))
-	list, _ := targetsOf(r.current.Config, r.table)
+	list := targetsOf(r.current.Config, r.table)
 	if err := r.engines.apply(ctx, list, nil); err != nil {
 		return fmt.Errorf("going back to the old configuration: %w", err)
 	}

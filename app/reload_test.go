@@ -70,6 +70,19 @@ func TestReloadWithoutNewAddressesAppliesOnce(t *testing.T) {
 	}
 }
 
+// An IPv6 address can move to another block, whose slots are other ones.
+func TestReloadFollowsAddressesToAnotherBlock(t *testing.T) {
+	p, file := startWith(t, "prefixes: [{prefix: '2001:db8::/127'}]\n")
+	write(t, file, "prefixes: [{prefix: '2001:db8::/126'}]\n")
+	p.want("POST", "/-/reload", 200, "")
+	p.engine.round(prefix.Answered)
+	p.wantMetrics(map[string]string{
+		sent("2001:db8::/127", "2001:db8::1"): "",
+		sent("2001:db8::/126", "2001:db8::1"): "1",
+		sent("2001:db8::/126", "2001:db8::2"): "1",
+	})
+}
+
 // A file that fails, wherever it fails, changes nothing but what is said of reloads.
 func TestReloadThatFailsChangesNothing(t *testing.T) {
 	noSource := errors.New(`source address "198.51.100.9": cannot assign requested address`)

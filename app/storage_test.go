@@ -135,7 +135,7 @@ func TestSaveWritesOnlyWhatHasChanged(t *testing.T) {
 		t.Error("the file was replaced although nothing has changed")
 	}
 	c := parse(t, before)
-	list, _ := targetsOf(c, table)
+	list := targetsOf(c, table)
 	table.Record(list.icmp[0].Handle, time.Unix(1000, 0), prefix.Answered, time.Millisecond)
 	saved()
 	want := `{"ip":"192.0.2.0","probe":"icmp","state":"up","last_answer":1000}`

@@ -45,7 +45,7 @@ func TestGenerationChangesWithEveryReload(t *testing.T) {
 	}
 }
 
-func TestWhatIsRemovedStartsAnewWhenItComesBack(t *testing.T) {
+func TestWhatIsRemovedIsRememberedButCountsAnewWhenItComesBack(t *testing.T) {
 	with := func() []Block {
 		return []Block{blockOf("192.0.2.0/24", []string{"192.0.2.7", "192.0.2.8"}, rule(ping, ExpectSeen), rule(http, ExpectSeen))}
 	}
@@ -76,8 +76,8 @@ func TestWhatIsRemovedStartsAnewWhenItComesBack(t *testing.T) {
 			}
 			table.Apply(with())
 			table.Record(h, epoch, Answered, time.Millisecond) // of the time before
-			if got := slot(t, table, "192.0.2.7", ping); got.Known || got.Sent() != 0 {
-				t.Errorf("known %v, sent %d; want a fresh start", got.Known, got.Sent())
+			if got := slot(t, table, "192.0.2.7", ping); !got.Known || got.State != Up || got.Sent() != 0 {
+				t.Errorf("known %v, %v, sent %d; want a known address that is up, and counters of 0", got.Known, got.State, got.Sent())
 			}
 		})
 	}

@@ -56,7 +56,9 @@ const memoryFormat = "prefix_exporter known addresses"
 // What Restore read and no configuration has asked for since is kept: an address
 // that is taken out by mistake is still known when it comes back.
 func (t *Table) Remember(w io.Writer) error {
+	t.mu.Lock()
 	known := t.memory()
+	t.mu.Unlock()
 	keys := slices.SortedFunc(maps.Keys(known), func(a, b Key) int {
 		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Probe.Kind, b.Probe.Kind), cmp.Compare(a.Probe.Port, b.Probe.Port))
 	})
@@ -77,9 +79,9 @@ func (t *Table) Remember(w io.Writer) error {
 	return buffered.Flush()
 }
 
+// memory returns what is known now, and what was remembered of addresses that are not in the
+// table. The caller holds t.mu.
 func (t *Table) memory() map[Key]Memory {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	known := maps.Clone(t.remembered)
 	if known == nil {
 		known = map[Key]Memory{}

@@ -136,6 +136,7 @@ func compareSeries(a, b *Series) int {
 func (t *Table) Apply(blocks []Block) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.remembered = t.memory() // for what goes now and comes back with a later call
 	wanted := make(map[netip.Prefix]bool, len(blocks))
 	for i := range blocks {
 		info := &blocks[i]

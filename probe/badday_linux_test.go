@@ -163,7 +163,9 @@ func TestAPauseOfFiveSecondsIsNobodysLoss(t *testing.T) {
 	const n = 10240
 	l := lab(t, `
 prefixes: [198.51.0.0/18]
-rules: [{delay: 800ms, jitter: 10ms}]
+rules:
+  - {delay: 800ms, jitter: 10ms}
+  - {prefix: 198.51.3.0/24, unreachable: {code: host, from: 198.51.3.1}}
 `)
 	b.apply(prefix.ExpectAll, targets(addresses("198.51.0.0", n), nil))
 	b.run()
@@ -175,8 +177,10 @@ rules: [{delay: 800ms, jitter: 10ms}]
 	time.Sleep(2 * time.Second)
 	b.settle(l)
 	b.compare(l)
-	if n := b.lost(); n != 0 {
-		t.Errorf("%d probes were lost, want 0", n)
+	for a, s := range b.snapshot() {
+		if s.Counts[prefix.Timeout] != 0 {
+			t.Errorf("%s: %d timeouts, want 0", a, s.Counts[prefix.Timeout])
+		}
 	}
 	for k, packets := range b.packets {
 		for _, p := range packets {
@@ -224,18 +228,24 @@ func TestARefusalToSendIsNoLoss(t *testing.T) {
 		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
 		b.refused(l, "EACCES", 128)
 	})
-	t.Run("ENOBUFS", func(t *testing.T) {
-		b := newBench(t, EngineBatch)
+}
+
+func TestAFullLocalQueueIsNoLoss(t *testing.T) {
+	eachMode(t, func(t *testing.T, b *bench) {
 		l := lab(t, `{prefixes: [192.0.2.0/24]}`)
-		// A queue that takes 50 packets and lets out a hundred a second: a third of what comes.
-		command(t, "tc", "qdisc", "replace", "dev", l.Name(), "root", "tbf", "rate", "70kbit", "burst", "1500", "limit", "5000")
+		// A queue that takes few packets and lets out a hundred a second: less than half of what comes.
+		command(t, "tc", "qdisc", "replace", "dev", l.Name(), "root", "tbf", "rate", "70kbit", "burst", "1500", "limit", "2000")
 		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
 		b.run()
 		time.Sleep(3 * time.Second)
+		b.settle(l)
 		if b.value("send_errors_total", "ENOBUFS") == 0 {
 			t.Error("no ENOBUFS was counted")
 		}
-		b.stop()
+		b.compare(l)
+		if n := b.lost(); n != 0 {
+			t.Errorf("%d probes were lost, want 0: the lab answered all that left", n)
+		}
 		b.unhealthy(ReasonSendError)
 	})
 }
@@ -351,7 +361,7 @@ rules: [{delay: 50ms, jitter: 20ms, loss: 1%}]
 	b.run()
 	for i := range 20 { // twenty reloads: others come, change and go
 		time.Sleep(200 * time.Millisecond)
-		list := targets(stay, nil)
+		list := targets(stay, func(t *Target) { t.Size = 56 + i*40 })
 		if i%2 == 0 {
 			list = append(list, targets(come[:128+i], func(t *Target) { t.Interval = time.Second + time.Duration(i)*time.Millisecond })...)
 		}

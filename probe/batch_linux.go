@@ -50,6 +50,7 @@ type batch struct {
 	replied []reply // answered, to be recorded when their transmit stamps are read
 
 	drained    int64 // when the sockets were found empty last
+	blind      bool  // there has been more to read than could be for too long
 	read       int64 // when the batch that is being looked at was read
 	sinceDrain int   // packets sent since
 	ticked     int64 // when the last tick began
@@ -116,7 +117,7 @@ func (b *batch) Run(ctx context.Context) error {
 // the interval counts from there, not from when it should have begun, or the step after a
 // late one would follow too soon.
 func pace(ctx context.Context, c *clock, interval time.Duration, step func() (began int64)) {
-	next := c.now + int64(interval)
+	next := c.monotonic() + int64(interval)
 	for ctx.Err() == nil {
 		if wait := next - c.monotonic(); wait > 0 {
 			sleep(wait)
@@ -164,7 +165,12 @@ func (b *batch) tick() (began int64) {
 		b.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
 	}
 	b.ticked = now
-	if b.drain(now) {
+	empty := b.drain(now)
+	if b.blind = !empty && now-b.drained > int64(stallAfter); b.blind {
+		b.report.trouble(ReasonFlood, "more packets arrive than can be read")
+		b.settle(now)
+	}
+	if empty || b.blind {
 		b.expire(now)
 	}
 	for _, g := range b.groups {

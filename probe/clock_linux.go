@@ -12,6 +12,7 @@ type clock struct {
 	wall   time.Time // the same moment
 	offset int64     // wall minus monotonic
 	before int64     // the offset before the last step
+	step   int64     // when that was noticed, monotonic
 }
 
 const (
@@ -62,7 +63,7 @@ func (c *clock) update() (step time.Duration) {
 			}
 		}
 		step = time.Duration(again - c.offset)
-		c.before, c.offset = c.offset, again
+		c.before, c.offset, c.step = c.offset, again, c.now
 	}
 	return step
 }
@@ -73,6 +74,13 @@ func (c *clock) reading() (offset int64) {
 }
 
 func moved(a, b int64) bool { return a-b > stepThreshold || b-a > stepThreshold }
+
+// unsteady is how long after a step there may be stamps of both offsets: longer than any
+// timeout.
+const unsteady = int64(2 * time.Minute)
+
+// steady says whether all stamps that can still come are of the same offset.
+func (c *clock) steady() bool { return c.before == c.offset || c.now-c.step > unsteady }
 
 // translate returns the monotonic time of a kernel stamp that was made after the
 // moment since and before now (monotonic); 0 if neither the present offset nor the one

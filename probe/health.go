@@ -18,11 +18,12 @@ const (
 	ReasonKernelDrop Reason = "kernel_drop" // the kernel dropped replies: the receive queue was full
 	ReasonSendError  Reason = "send_error"  // the local system refused to send
 	ReasonClockStep  Reason = "clock_step"  // the wall clock was set
+	ReasonFlood      Reason = "flood"       // more packets arrive than can be read
 	ReasonSocket     Reason = "socket"      // what probes are read from failed
 )
 
 // Reasons are all reasons, in the order in which they are shown.
-var Reasons = []Reason{ReasonStalled, ReasonSkipped, ReasonKernelDrop, ReasonSendError, ReasonClockStep, ReasonSocket}
+var Reasons = []Reason{ReasonStalled, ReasonSkipped, ReasonKernelDrop, ReasonSendError, ReasonClockStep, ReasonFlood, ReasonSocket}
 
 // healthHold is how long a trouble is remembered: two scrapes at the usual longest
 // interval of a minute, so that no trouble passes unseen between scrapes.

@@ -211,7 +211,9 @@ func (b *bench) events(k probeKey) (list []string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, p := range b.packets[k] {
-		if p.Event != "sent" && p.Event != "skipped" {
+		switch p.Event {
+		case "sent", "skipped", "send_error": // what was not sent has the sequence of the next that is
+		default:
 			list = append(list, p.Event)
 		}
 	}

@@ -156,6 +156,7 @@ func (f *portableFlight) run(ctx context.Context) {
 	start := time.Now()
 	pinger := f.pinger(start)
 	err := pinger.RunWithContext(ctx)
+	took := time.Since(start)
 	if f.before != nil {
 		<-f.before
 	}
@@ -164,6 +165,10 @@ func (f *portableFlight) run(ctx context.Context) {
 	}
 	p := f.engine
 	switch {
+	case took > f.settings.Timeout+stallAfter && !f.sent.IsZero():
+		// We did not run: what the clock says of the reply is our pause, not its way.
+		p.metrics.discarded.WithLabelValues(string(ReasonStalled)).Inc()
+		p.packet(f, Packet{Event: "discarded", Sent: f.sent})
 	case f.answered && f.rtt <= f.settings.Timeout:
 		p.o.Recorder.Record(f.settings.Handle, f.sent, prefix.Answered, f.rtt)
 		p.packet(f, Packet{Event: "answered", Sent: f.sent, Received: f.sent.Add(f.rtt), RTT: f.rtt})

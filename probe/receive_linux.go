@@ -48,9 +48,7 @@ func (b *batch) drainReplies(s *socket, now int64) (empty bool) {
 		for i := range n {
 			b.packet(s, i, now)
 		}
-		if n < batchSize {
-			return true
-		}
+		// A short batch is not the end: an ICMP error that arrives meanwhile cuts it off.
 	}
 	return false
 }
@@ -98,14 +96,22 @@ func (b *batch) reply(s *socket, i int, e packet.Echo, length int, from netip.Ad
 	case e.Sequence != e.Tag.Sequence():
 		b.metrics.unmatchedSequence.Inc()
 		return
-	case s.in.cut(i) || length != packet.HeaderLen+sl.target.Size:
+	}
+	size, since := sl.target.Size, b.drained
+	if f := sl.flight(e.Tag.Serial); f != nil {
+		size = f.size
+		if b.clock.steady() { // it may have waited for us in a queue before the socket's
+			since = min(since, f.handed)
+		}
+	}
+	if s.in.cut(i) || length != packet.HeaderLen+size {
 		b.metrics.malformed.Inc()
 		return
 	}
 	received := now
 	if s.receive {
 		if r := s.in.report(i); r.stamp != 0 {
-			if received = b.clock.translate(r.stamp, b.drained, b.read); received == 0 {
+			if received = b.clock.translate(r.stamp, since, b.read); received == 0 {
 				received = now
 				b.metrics.unstamped.Inc()
 			}
@@ -157,6 +163,9 @@ func (b *batch) drainErrors(s *socket) (empty bool) {
 			case unix.SO_EE_ORIGIN_TIMESTAMPING:
 				b.stamp(s, i, &r)
 			case unix.SO_EE_ORIGIN_ICMP, unix.SO_EE_ORIGIN_ICMP6:
+				if s.raw {
+					continue // it arrives as a packet too
+				}
 				b.metrics.received.Inc()
 				b.icmpError(s, s.err.message(i), s.err.from(i), r.icmpType, r.offender)
 			}

@@ -28,10 +28,19 @@ func (b *batch) sendDue(g *group) {
 		}
 		quota--
 		sock := s.socket
+		b.overtake(s)
 		sock.add(b.key, s, s.next(), due)
 		if sock.out.n == batchSize || sock.transmit == transmitNone && sock.out.n == userStampBatch {
 			b.flush(sock)
 		}
+	}
+}
+
+// overtake gives up the probe whose place the next one needs, if its outcome is still open:
+// a reload has made the interval shorter than its timeout, or there is more to read than can be.
+func (b *batch) overtake(s *slot) {
+	if f := &s.flights[(s.serial+1)&1]; f.state != flightNone {
+		b.discard(s, f, discardOvertaken)
 	}
 }
 
@@ -59,10 +68,11 @@ func (b *batch) flush(s *socket) {
 		n, errno := s.send(first)
 		switch {
 		case errno == 0:
+			s.proven = true
 			b.launched(s, first, n, before)
 			first += n
 		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
 			// A kernel before 6.13 does not know the control message.
 			b.lower(s, first)
 		case retried < first && pendingError(errno):
@@ -160,8 +170,12 @@ func (b *batch) expire(now int64) {
 // expireOne judges one probe whose deadline has passed, after the drops have been
 // counted. What the kernel may have dropped on our side is discarded, not lost.
 func (b *batch) expireOne(s *slot, f *flight) {
-	if f.drops != s.socket.drops {
-		b.discard(s, f)
+	switch {
+	case b.blind:
+		b.discard(s, f, discardFlood)
+		return
+	case f.drops != s.socket.drops:
+		b.discard(s, f, discardKernelDrop)
 		return
 	}
 	b.lost(s, f, prefix.Timeout)
@@ -191,10 +205,18 @@ func (b *batch) lost(s *slot, f *flight, o prefix.Outcome) {
 	}
 }
 
-// discard gives up a probe whose answer may have been dropped on our side.
-func (b *batch) discard(s *slot, f *flight) {
+// The values of the label reason of prefix_exporter_discarded_probes_total, but for those of
+// the portable engines.
+const (
+	discardKernelDrop = string(ReasonKernelDrop) // the answer may have been dropped on our side
+	discardFlood      = "flood"                  // the answer may be among what is not read yet
+	discardOvertaken  = "overtaken"              // the next probe had to leave before the outcome was known
+)
+
+// discard gives up a probe whose outcome cannot be known for a reason of our own.
+func (b *batch) discard(s *slot, f *flight, reason string) {
 	f.state = flightNone
-	b.metrics.discarded.WithLabelValues(string(ReasonKernelDrop)).Inc()
+	b.metrics.discarded.WithLabelValues(reason).Inc()
 	if s.traced != 0 {
 		b.trace(s, Packet{Sequence: uint16(f.serial), Event: "discarded", Sent: b.clock.at(f.departure())})
 	}

@@ -20,6 +20,7 @@ type flight struct {
 	serial   uint32
 	state    flightState
 	timeout  int64
+	size     int    // data bytes that it carries, whatever a reload has made of the target since
 	handed   int64  // when it was handed to the kernel; never after it left
 	transmit int64  // the kernel's stamp as it left; 0: none
 	receive  int64  // when the reply arrived
@@ -72,6 +73,7 @@ func (s *slot) launch(f *flight, handed int64, drops uint32) {
 	f.handed = handed
 	f.drops = drops
 	f.timeout = int64(s.target.Timeout)
+	f.size = s.target.Size
 	s.queue.push(expiry{deadline: handed + s.queue.timeout, slot: s.index, serial: f.serial})
 }
 

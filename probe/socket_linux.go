@@ -56,7 +56,8 @@ type socket struct {
 	receive    bool // kernel stamps on arrival
 	granted    int  // bytes of receive buffer
 	drops      uint32
-	targets    int // how many use it
+	targets    int  // how many use it
+	proven     bool // the kernel has taken a packet in this transmit mode
 
 	meminfo    [skMeminfoVars]uint32 // of readDrops; here, so that nothing escapes per call
 	meminfoLen uint32
@@ -164,9 +165,8 @@ func (s *socket) defaults() error {
 	if err := unix.SetsockoptInt(s.fd, level, tos, defaultTOS); err != nil {
 		return fmt.Errorf("tos: %w", err)
 	}
-	if s.raw {
-		return nil // ICMP errors arrive as packets
-	}
+	// On a raw socket ICMP errors arrive as packets anyhow; but without it the kernel says that
+	// it has sent what a full queue has dropped (raw(7): ENOBUFS).
 	if err := unix.SetsockoptInt(s.fd, level, recverr, 1); err != nil {
 		return fmt.Errorf("recverr: %w", err)
 	}
@@ -195,6 +195,7 @@ func (s *socket) timestamping() {
 // lowerTransmit gives up the way in which transmit stamps are asked for, for the next one.
 func (s *socket) lowerTransmit() {
 	s.transmit++
+	s.proven = false
 	s.timestamping()
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	pathpkg "path"
 	"strings"
 	"time"
 
@@ -75,6 +76,8 @@ func CheckTelemetryPath(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
 		return fmt.Errorf("telemetry path %q: must begin with / and hold no space or brace", path)
+	case strings.TrimSuffix(path, "/") != pathpkg.Clean(path) && path != pathLanding:
+		return fmt.Errorf("telemetry path %q: must be clean: %s", path, pathpkg.Clean(path))
 	case path == pathLanding, path == pathStyle, strings.HasPrefix(path, pathReserved):
 		return fmt.Errorf("telemetry path %q: is used otherwise; the default is %s", path, DefaultTelemetryPath)
 	}
