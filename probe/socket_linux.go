@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -53,11 +56,13 @@ type socket struct {
 	raw        bool
 	identifier uint16 // ours to choose on a raw socket; the kernel's on a datagram one
 	transmit   transmitMode
-	receive    bool // kernel stamps on arrival
-	granted    int  // bytes of receive buffer
-	drops      uint32
-	targets    int  // how many use it
-	proven     bool // the kernel has taken a packet in this transmit mode
+	receive    bool   // kernel stamps on arrival
+	granted    int    // bytes of receive buffer
+	drops      uint32 // replies and errors that found the queue full
+	counted    uint32 // what the kernel counted as drops at the last look
+	damaged    uint32 // of a raw IPv6 socket: damagedPackets at the last look
+	targets    int    // how many use it
+	proven     bool   // the kernel has taken a packet in this transmit mode
 
 	meminfo    [skMeminfoVars]uint32 // of readDrops; here, so that nothing escapes per call
 	meminfoLen uint32
@@ -95,6 +100,7 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 	s.in.grow(inDataLen)
 	if s.raw {
 		s.in.grow(rawDataLen)
+		s.damaged = damagedPackets()
 	}
 	s.err.grow(inDataLen)
 	return s, nil
@@ -200,7 +206,7 @@ func (s *socket) lowerTransmit() {
 }
 
 // readDrops returns how many packets the kernel has dropped since the last call
-// because the receive queue was full.
+// because the receive queue was full, and adds them to s.drops.
 func (s *socket) readDrops() uint32 {
 	s.meminfoLen = uint32(unsafe.Sizeof(s.meminfo))
 	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
@@ -208,9 +214,32 @@ func (s *socket) readDrops() uint32 {
 	if errno != 0 || s.meminfoLen < uint32(unsafe.Sizeof(s.meminfo)) {
 		return 0
 	}
-	since := s.meminfo[skMeminfoDrops] - s.drops
-	s.drops = s.meminfo[skMeminfoDrops]
+	since := s.meminfo[skMeminfoDrops] - s.counted
+	s.counted = s.meminfo[skMeminfoDrops]
+	if since > 0 && s.raw && s.key.v6 {
+		// A raw ICMPv6 socket counts every damaged packet of the machine as a drop too.
+		damaged := damagedPackets()
+		since -= min(since, damaged-s.damaged)
+		s.damaged = damaged
+	}
+	s.drops += since
 	return since
+}
+
+// damagedPackets is how many ICMPv6 packets with a wrong checksum have arrived in this
+// network namespace (proc(5), /proc/net/snmp6); 0 if that cannot be told.
+func damagedPackets() uint32 {
+	data, err := os.ReadFile("/proc/self/net/snmp6")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, "Icmp6InCsumErrors"); ok {
+			n, _ := strconv.ParseUint(strings.TrimSpace(value), 10, 64)
+			return uint32(n)
+		}
+	}
+	return 0
 }
 
 // grow makes room for echo messages with size data bytes, in both directions.

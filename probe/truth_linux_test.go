@@ -200,6 +200,7 @@ rules:
   - {prefix: 2001:db8::50/124, ttl_exceeded: {from: 2001:db8::1}}
   - {prefix: 2001:db8::60/124, silent: true}
   - {prefix: 2001:db8::70/124, duplicate: 50%}
+  - {prefix: 2001:db8::80/124, corrupt: {probability: 50%, mode: flip}}
 `)
 		b.apply(prefix.ExpectAll, targets(addresses("2001:db8::", 256), nil))
 		b.run()
