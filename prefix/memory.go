@@ -52,9 +52,9 @@ type memoryLine struct {
 
 const memoryFormat = "prefix_exporter known addresses"
 
-// Remember writes all known addresses to w, as JSON lines sorted by address.
-// What Restore read and no configuration has asked for since is kept: an address
-// that is taken out by mistake is still known when it comes back.
+// Remember writes all known addresses to w, as JSON lines sorted by address. Those that
+// have gone from the table, or that Restore read and no configuration has asked for since,
+// are kept: an address that is taken out by mistake is still known when it comes back.
 func (t *Table) Remember(w io.Writer) error {
 	t.mu.Lock()
 	known := t.memory()
