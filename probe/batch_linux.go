@@ -50,6 +50,7 @@ type batch struct {
 	replied []reply // answered, to be recorded when their transmit stamps are read
 
 	drained    int64 // when the sockets were found empty last
+	behind     int64 // since when there has been more to read than could be; 0: there is not
 	blind      bool  // there has been more to read than could be for too long
 	read       int64 // when the batch that is being looked at was read
 	sinceDrain int   // packets sent since
@@ -166,7 +167,13 @@ func (b *batch) tick() (began int64) {
 	}
 	b.ticked = now
 	empty := b.drain(now)
-	if b.blind = !empty && now-b.drained > int64(stallAfter); b.blind {
+	switch {
+	case empty:
+		b.behind = 0
+	case b.behind == 0:
+		b.behind = now // after a pause it is now that there is too much, not since the pause began
+	}
+	if b.blind = !empty && now-b.behind > int64(stallAfter); b.blind {
 		b.report.trouble(ReasonFlood, "more packets arrive than can be read")
 		b.settle(now)
 	}
