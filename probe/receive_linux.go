@@ -261,12 +261,7 @@ func (b *batch) icmpError(s *socket, quoted []byte, dst netip.Addr, icmpType byt
 		b.metrics.unmatchedError.Inc()
 		return
 	}
-	f.state = flightNone
-	sent := b.clock.at(f.departure())
-	b.o.Recorder.Record(sl.target.Handle, sent, o, 0)
-	if sl.traced != 0 {
-		b.trace(sl, Packet{Sequence: uint16(f.serial), Event: o.String(), Sent: sent, From: from})
-	}
+	b.lost(sl, f, o, from)
 }
 
 // quoted finds the probe that an ICMP error quotes: by its tag where enough is quoted,
@@ -340,7 +335,7 @@ func (b *batch) answered(s *slot, f *flight) {
 	rtt := f.rtt()
 	if int64(rtt) > f.timeout {
 		b.metrics.late.Inc()
-		b.lost(s, f, prefix.Timeout)
+		b.lost(s, f, prefix.Timeout, netip.Addr{})
 		return
 	}
 	f.state = flightNone

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -178,7 +179,7 @@ func (b *batch) expireOne(s *slot, f *flight) {
 		b.discard(s, f, discardKernelDrop)
 		return
 	}
-	b.lost(s, f, prefix.Timeout)
+	b.lost(s, f, prefix.Timeout, netip.Addr{})
 }
 
 func (b *batch) countAllDrops() {
@@ -195,13 +196,13 @@ func (b *batch) countDrops(s *socket) {
 	}
 }
 
-// lost records a probe that got no answer.
-func (b *batch) lost(s *slot, f *flight, o prefix.Outcome) {
+// lost records a probe that got no answer, or an ICMP error from a router.
+func (b *batch) lost(s *slot, f *flight, o prefix.Outcome, from netip.Addr) {
 	f.state = flightNone
 	sent := b.clock.at(f.departure())
 	b.o.Recorder.Record(s.target.Handle, sent, o, 0)
 	if s.traced != 0 {
-		b.trace(s, Packet{Sequence: uint16(f.serial), Event: o.String(), Sent: sent})
+		b.trace(s, Packet{Sequence: uint16(f.serial), Event: o.String(), Sent: sent, From: from})
 	}
 }
 
