@@ -93,9 +93,27 @@ func (k *Key) PutEcho(b []byte, identifier uint16, t Tag) {
 	_ = b[MinEcho-1]
 	binary.BigEndian.PutUint16(b[4:], identifier)
 	binary.BigEndian.PutUint16(b[6:], t.Sequence())
-	binary.BigEndian.PutUint32(b[8:], t.Target)
-	binary.BigEndian.PutUint32(b[12:], t.Serial)
-	binary.BigEndian.PutUint64(b[16:], k.cookie(t))
+	k.PutTag(b[HeaderLen:], t)
+}
+
+// PutTag writes a tag with its cookie into b, at least TagLen bytes.
+func (k *Key) PutTag(b []byte, t Tag) {
+	_ = b[TagLen-1]
+	binary.BigEndian.PutUint32(b[0:], t.Target)
+	binary.BigEndian.PutUint32(b[4:], t.Serial)
+	binary.BigEndian.PutUint64(b[8:], k.cookie(t))
+}
+
+// ParseTag reads a tag, and believes it only if the cookie is ours: ErrShort or ErrCookie otherwise.
+func (k *Key) ParseTag(b []byte) (t Tag, err error) {
+	if len(b) < TagLen {
+		return t, ErrShort
+	}
+	t = Tag{Target: binary.BigEndian.Uint32(b[0:]), Serial: binary.BigEndian.Uint32(b[4:])}
+	if binary.BigEndian.Uint64(b[8:]) != k.cookie(t) {
+		return t, ErrCookie
+	}
+	return t, nil
 }
 
 // PutChecksum writes the Internet checksum (RFC 1071) of an ICMPv4 message into it.
@@ -146,14 +164,8 @@ func (k *Key) ParseEcho(b []byte, wantType byte) (e Echo, err error) {
 	}
 	e.Identifier = binary.BigEndian.Uint16(b[4:])
 	e.Sequence = binary.BigEndian.Uint16(b[6:])
-	if len(b) < MinEcho {
-		return e, ErrShort
-	}
-	e.Tag = Tag{Target: binary.BigEndian.Uint32(b[8:]), Serial: binary.BigEndian.Uint32(b[12:])}
-	if binary.BigEndian.Uint64(b[16:]) != k.cookie(e.Tag) {
-		return e, ErrCookie
-	}
-	return e, nil
+	e.Tag, err = k.ParseTag(b[HeaderLen:])
+	return e, err
 }
 
 // SkipIPv4 returns what follows the IPv4 header (RFC 791 section 3.1) of b, and its
@@ -182,6 +194,8 @@ func SkipIPv6(b []byte) (payload []byte, next byte) {
 // Protocol numbers (IANA).
 const (
 	ProtocolICMP   = 1
+	ProtocolTCP    = 6
+	ProtocolUDP    = 17
 	ProtocolICMPv6 = 58
 )
 

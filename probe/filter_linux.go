@@ -12,11 +12,15 @@ import (
 
 // filter lets only our own replies and the ICMP errors into a raw socket. Without it
 // every ICMP packet of the machine would be copied to us.
-func (s *socket) filter() error {
-	program := filter4(s.identifier)
+func (s *socket) filter() []bpf.Instruction {
 	if s.key.v6 {
-		program = filter6(s.identifier)
+		return filter6(s.identifier)
 	}
+	return filter4(s.identifier)
+}
+
+// attach gives a socket a filter, in place of the one that it has.
+func attach(fd int, program []bpf.Instruction) error {
 	assembled, err := bpf.Assemble(program)
 	if err != nil {
 		return err
@@ -26,7 +30,7 @@ func (s *socket) filter() error {
 		code[i] = unix.SockFilter{Code: ins.Op, Jt: ins.Jt, Jf: ins.Jf, K: ins.K}
 	}
 	prog := unix.SockFprog{Len: uint16(len(code)), Filter: (*unix.SockFilter)(unsafe.Pointer(&code[0]))}
-	if err := unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
+	if err := unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &prog); err != nil {
 		return fmt.Errorf("SO_ATTACH_FILTER: %w", err)
 	}
 	return nil

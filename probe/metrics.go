@@ -42,8 +42,8 @@ type meters struct {
 	all    []prometheus.Collector
 }
 
-func newMeters(kind prefix.Kind) *meters {
-	return &meters{labels: prometheus.Labels{"probe": kind.String()}}
+func newMeters(kind string) *meters {
+	return &meters{labels: prometheus.Labels{"probe": kind}}
 }
 
 func (m *meters) counter(name, help string) prometheus.Counter {
@@ -92,6 +92,24 @@ func (m *meters) common() common {
 	return c
 }
 
+// The self metrics of those who read packets.
+
+func (m *meters) duplicate() prometheus.Counter {
+	return m.counter("duplicate_replies_total", "Replies to probes that had been answered already.")
+}
+
+func (m *meters) unmatched() *prometheus.CounterVec {
+	return m.counters("unmatched_replies_total", "Replies and ICMP errors that match no probe, by what does not match.", "reason")
+}
+
+func (m *meters) malformed() prometheus.Counter {
+	return m.counter("malformed_packets_total", "Packets that are too short or not of a kind that the socket should deliver.")
+}
+
+func (m *meters) drops() prometheus.Counter {
+	return m.counter("kernel_drops_total", "Packets that the kernel dropped because a receive queue was full (SO_RXQ_OVFL).")
+}
+
 // stampedBy says where all timestamps come from: kernel or user.
 func (c *common) stampedBy(source string) {
 	for _, direction := range []string{"transmit", "receive"} {
@@ -111,13 +129,13 @@ func (m *meters) register(registerer prometheus.Registerer) error {
 }
 
 func newMetrics(registerer prometheus.Registerer) (*metrics, error) {
-	made := newMeters(prefix.ICMP)
+	made := newMeters(prefix.ICMP.String())
 	m := &metrics{
 		common:        made.common(),
-		duplicate:     made.counter("duplicate_replies_total", "Replies to probes that had been answered already."),
-		unmatched:     made.counters("unmatched_replies_total", "Replies and ICMP errors that match no probe, by what does not match.", "reason"),
-		malformed:     made.counter("malformed_packets_total", "Packets that are too short or not of a kind that the socket should deliver."),
-		drops:         made.counter("kernel_drops_total", "Packets that the kernel dropped because a receive queue was full (SO_RXQ_OVFL)."),
+		duplicate:     made.duplicate(),
+		unmatched:     made.unmatched(),
+		malformed:     made.malformed(),
+		drops:         made.drops(),
 		clockSteps:    made.counter("clock_steps_total", "Times that the wall clock was set, forwards or backwards."),
 		sockets:       made.gauges("sockets", "Open sockets by kind (dgram or raw).", "kind"),
 		receiveBuffer: made.gauge("receive_buffer_bytes", "Size of the smallest receive buffer that the kernel granted."),

@@ -215,6 +215,7 @@ type report struct {
 	icmpType uint8
 	icmpCode uint8
 	data     uint32     // ee_data: the number of a transmit stamp
+	quoteEnd int        // of an ICMP error: where in the data its extensions begin; 0: it does not say
 	offender netip.Addr // who sent the ICMP error
 }
 
@@ -254,6 +255,8 @@ func (r *report) extended(body []byte) {
 	}
 	e := (*unix.SockExtendedErr)(unsafe.Pointer(&body[0]))
 	r.origin, r.icmpType, r.icmpCode, r.data = e.Origin, e.Type, e.Code, e.Data
+	// struct sock_ee_data_rfc4884 in place of ee_data, where IP_RECVERR_RFC4884 is set
+	r.quoteEnd = int(binary.NativeEndian.Uint16(body[unsafe.Offsetof(e.Data):]))
 	body = body[size:]
 	if len(body) < 2 {
 		return

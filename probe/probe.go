@@ -114,6 +114,9 @@ func (r *reporter) logPacket(p Packet) {
 	if p.Port != 0 {
 		line = append(line, "port", p.Port)
 	}
+	if p.TTL != 0 {
+		line = append(line, "ttl", p.TTL)
+	}
 	if !p.Sent.IsZero() {
 		line = append(line, "sent", p.Sent.UTC().Format(stampFormat))
 	}
@@ -138,7 +141,8 @@ const stampFormat = "2006-01-02T15:04:05.000000000Z07:00"
 // Packet tells of one probe of a traced address.
 type Packet struct {
 	Addr     netip.Addr
-	Port     uint16 // 0: not of TCP
+	Port     uint16 // 0: of ICMP
+	TTL      uint8  // of a probe of a traceroute; 0: not of one
 	ID       string
 	Sequence uint16
 	// Event is sent, answered, timeout, unreachable, ttl_exceeded, refused, reset, late,

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unsafe"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
 	"prefix_exporter/packet"
@@ -92,9 +93,11 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("icmp socket: %w", err)
 	}
-	s.fd = fd
-	if err := s.setup(); err != nil {
-		_ = unix.Close(fd)
+	var filter []bpf.Instruction
+	if s.raw {
+		filter = s.filter()
+	}
+	if err := s.setup(fd, filter); err != nil {
 		return nil, err
 	}
 	s.in.grow(inDataLen)
@@ -106,6 +109,21 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 	return s, nil
 }
 
+// openRaw opens a raw socket of a protocol, which gets what the filter lets in. The caller makes
+// room in its batches.
+func openRaw(key socketKey, mode transmitMode, protocol int, filter []bpf.Instruction) (*socket, error) {
+	family := unix.AF_INET
+	if key.v6 {
+		family = unix.AF_INET6
+	}
+	s := &socket{key: key, transmit: mode, raw: true}
+	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+	if err != nil {
+		return nil, fmt.Errorf("raw socket: %w", err)
+	}
+	return s, s.setup(fd, filter)
+}
+
 func (s *socket) close() { _ = unix.Close(s.fd) }
 
 func (s *socket) kind() string {
@@ -115,10 +133,19 @@ func (s *socket) kind() string {
 	return "dgram"
 }
 
-// setup sets the options, the strictest first.
-func (s *socket) setup() error {
-	if s.raw {
-		if err := s.filter(); err != nil {
+// setup sets the options of a new socket, the strictest first. On an error it is closed.
+func (s *socket) setup(fd int, filter []bpf.Instruction) error {
+	s.fd = fd
+	if err := s.options(filter); err != nil {
+		s.close()
+		return err
+	}
+	return nil
+}
+
+func (s *socket) options(filter []bpf.Instruction) error {
+	if filter != nil {
+		if err := attach(s.fd, filter); err != nil {
 			return fmt.Errorf("icmp socket: filter: %w", err)
 		}
 	}

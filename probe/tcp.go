@@ -69,7 +69,7 @@ type tcpMetrics struct {
 }
 
 func newTCPMetrics(registerer prometheus.Registerer) (*tcpMetrics, error) {
-	made := newMeters(prefix.TCP)
+	made := newMeters(prefix.TCP.String())
 	m := &tcpMetrics{
 		common:        made.common(),
 		retransmitted: made.counter("retransmitted_probes_total", "Connection attempts whose SYN had to be sent again before it was answered."),

@@ -1,0 +1,441 @@
+package probe
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/netsim"
+	"prefix_exporter/route"
+)
+
+// chainLength is how many namespaces there are behind that of the test: four routers, one host.
+const chainLength = 5
+
+// The addresses of the host at the end of the chain.
+const chainEnd4, chainEnd6 = "192.0.2.7", "2001:db8::7"
+
+// chain is a row of real Linux routers: network namespaces with veth pairs between them.
+type chain struct {
+	t    testing.TB
+	pids []string // of who holds the namespace of node 1, 2 …
+}
+
+// newChain makes a chain for the length of the test.
+func newChain(t testing.TB) *chain {
+	t.Helper()
+	netsim.RequireLab(t)
+	c := &chain{t: t}
+	for range chainLength {
+		cmd := exec.Command("unshare", "--net", "sleep", "infinity")
+		if err := cmd.Start(); err != nil {
+			missing(t, "unshare: install util-linux")
+		}
+		t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
+		c.pids = append(c.pids, strconv.Itoa(cmd.Process.Pid))
+	}
+	for k := 1; k <= chainLength; k++ {
+		c.settled(k)
+		c.link(k)
+	}
+	for k := 1; k <= chainLength; k++ {
+		c.route(k)
+	}
+	command(t, "ip", "route", "add", "192.0.2.0/24", "via", "10.77.1.2")
+	command(t, "ip", "route", "add", "10.77.0.0/16", "via", "10.77.1.2")
+	command(t, "ip", "-6", "route", "add", "2001:db8::/120", "via", "fd77:1::2")
+	command(t, "ip", "-6", "route", "add", "fd77::/16", "via", "fd77:1::2")
+	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "chain1").Run() }) // and the routes with it
+	if _, err := exec.LookPath("ping"); err != nil {
+		missing(t, "ping: install iputils-ping")
+	}
+	for _, to := range []string{chainEnd4, chainEnd6} { // a new link takes up to a second to carry anything
+		waitFor(t, func() bool { return exec.Command("ping", "-n", "-c", "1", "-W", "1", to).Run() == nil })
+	}
+	return c
+}
+
+// settled waits until the process of node k has its namespace.
+func (c *chain) settled(k int) {
+	c.t.Helper()
+	for range 200 {
+		own, err := exec.Command("readlink", "/proc/thread-self/ns/net").Output()
+		its, err2 := exec.Command("readlink", "/proc/"+c.pids[k-1]+"/ns/net").Output()
+		if err == nil && err2 == nil && string(own) != string(its) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	c.t.Fatal("no namespace: unshare does not work")
+}
+
+// in runs a shell script in the namespace of a node; that of the test is 0.
+func (c *chain) in(k int, script string) {
+	c.t.Helper()
+	args := []string{"sh", "-ec", script}
+	if k > 0 {
+		args = append([]string{"nsenter", "--net", "--target", c.pids[k-1]}, args...)
+	}
+	command(c.t, args[0], args[1:]...)
+}
+
+// link joins node k to the one before it: 10.77.k.1 and .2, fd77:k::1 and ::2.
+func (c *chain) link(k int) {
+	left := fmt.Sprintf("chain%d", k)
+	c.in(k-1, fmt.Sprintf(`ip link add %[1]s type veth peer name back netns %[2]s
+ip addr add 10.77.%[3]d.1/24 dev %[1]s
+ip addr add fd77:%[3]d::1/64 dev %[1]s nodad
+ip link set %[1]s up`, left, c.pids[k-1], k))
+	c.in(k, fmt.Sprintf(`ip link set lo up
+ip addr add 10.77.%[1]d.2/24 dev back
+ip addr add fd77:%[1]d::2/64 dev back nodad
+ip link set back up`, k))
+}
+
+// route makes node k a router without rate limits, or the host at the end.
+func (c *chain) route(k int) {
+	if k == chainLength {
+		c.in(k, fmt.Sprintf(`ip addr add %s/32 dev lo
+ip -6 addr add %s/128 dev lo nodad
+ip route add default via 10.77.%[3]d.1
+ip -6 route add default via fd77:%[3]d::1`, chainEnd4, chainEnd6, k))
+	} else {
+		c.in(k, fmt.Sprintf("ip route add default via 10.77.%[1]d.2\nip -6 route add default via fd77:%[1]d::2", k+1))
+		for j := 1; j < k; j++ {
+			c.in(k, fmt.Sprintf("ip route add 10.77.%[1]d.0/24 via 10.77.%[2]d.1\nip -6 route add fd77:%[1]d::/64 via fd77:%[2]d::1", j, k))
+		}
+	}
+	// The limits of all namespaces together are of old kernels only that of the machine.
+	c.in(k, `cd /proc/sys/net
+echo 1 >ipv4/ip_forward
+echo 1 >ipv6/conf/all/forwarding
+echo 0 >ipv4/icmp_ratelimit
+echo 0 >ipv6/icmp/ratelimit
+echo 100000 >ipv4/icmp_msgs_per_sec || true
+echo 10000 >ipv4/icmp_msgs_burst || true`)
+}
+
+// nft adds rules to the firewall of a node, into a chain for what it forwards.
+func (c *chain) nft(k int, rules string) {
+	if _, err := exec.LookPath("nft"); err != nil {
+		missing(c.t, "nft: install nftables")
+	}
+	c.in(k, "nft -f - <<'END'\nadd table inet t\nflush table inet t\nadd chain inet t f { type filter hook forward priority 0; }\n"+rules+"\nEND")
+}
+
+// hopTimes are the routers of a way and the RTTs measured to each; a probe that got no answer
+// counts in sent only.
+type hopTimes struct {
+	routers []string
+	times   [][]time.Duration
+	sent    []int
+}
+
+func (h *hopTimes) loss(i int) float64 { return 1 - float64(len(h.times[i]))/float64(h.sent[i]) }
+
+func (h *hopTimes) median(i int) time.Duration {
+	s := slices.Clone(h.times[i])
+	slices.Sort(s)
+	return s[len(s)/2]
+}
+
+// tool runs a program of the system and returns what it prints.
+func tool(t testing.TB, pack, name string, args ...string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		missing(t, name+": install "+pack)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
+
+// mtr runs the real mtr. Its raw lines are "h POSITION ROUTER", "x POSITION SEQUENCE" of what is sent,
+// and "p POSITION MICROSECONDS SEQUENCE" of what is answered.
+func mtr(t testing.TB, n int, args ...string) *hopTimes {
+	t.Helper()
+	out := tool(t, "mtr-tiny", "mtr", append([]string{"-n", "--raw", "-c", strconv.Itoa(n), "-i", "0.05", "-Z", "1", "-G", "1"}, args...)...)
+	h := &hopTimes{}
+	for line := range strings.Lines(out) {
+		f := strings.Fields(line)
+		if len(f) < 3 {
+			continue
+		}
+		i, err := strconv.Atoi(f[1])
+		if err != nil {
+			continue
+		}
+		for len(h.routers) <= i {
+			h.routers, h.times, h.sent = append(h.routers, "*"), append(h.times, nil), append(h.sent, 0)
+		}
+		switch f[0] {
+		case "x":
+			h.sent[i]++
+		case "h":
+			h.routers[i] = f[2]
+		case "p":
+			us, _ := strconv.Atoi(f[2])
+			h.times[i] = append(h.times[i], time.Duration(us)*time.Microsecond)
+		}
+	}
+	// What was asked before the host was known stands behind it.
+	n = min(len(h.routers), chainLength)
+	h.routers, h.times, h.sent = h.routers[:n], h.times[:n], h.sent[:n]
+	return h
+}
+
+var (
+	tracerouteLine = regexp.MustCompile(`^ *\d+ +(\S+)`)
+	tracerouteTime = regexp.MustCompile(`([\d.]+) ms|(\*)`)
+)
+
+// traceroute runs the real traceroute.
+func traceroute(t testing.TB, args ...string) *hopTimes {
+	t.Helper()
+	out := tool(t, "traceroute", "traceroute", append([]string{"-n", "-q", "10", "-w", "1", "-m", "8"}, args...)...)
+	h := &hopTimes{}
+	for line := range strings.Lines(out) {
+		m := tracerouteLine.FindStringSubmatch(line)
+		if m == nil {
+			continue
+		}
+		var times []time.Duration
+		all := tracerouteTime.FindAllStringSubmatch(line, -1)
+		for _, one := range all {
+			if ms, err := strconv.ParseFloat(one[1], 64); err == nil {
+				times = append(times, time.Duration(ms*1e6))
+			}
+		}
+		h.routers, h.times, h.sent = append(h.routers, m[1]), append(h.times, times), append(h.sent, len(all))
+	}
+	return h
+}
+
+// ours traces with the engine.
+func ours(t testing.TB, n int, protocol, to string) *hopTimes {
+	t.Helper()
+	b := newTraceBench(t, nil)
+	target := traceTarget(protocol, to)
+	target.Interval, target.MaxHops = 50*time.Millisecond, 8
+	target.Timeout = 25 * time.Millisecond
+	b.apply(target)
+	b.run()
+	rounds := b.wait(0, n)
+	b.stop()
+	h := &hopTimes{}
+	for _, r := range rounds {
+		for i, a := range r.Answers {
+			if i >= chainLength {
+				continue // the host answers one TTL later when it loses a probe
+			}
+			for len(h.routers) <= i {
+				h.routers, h.times, h.sent = append(h.routers, "*"), append(h.times, nil), append(h.sent, 0)
+			}
+			if a.Kind != route.Unasked {
+				h.sent[i]++
+			}
+			if !a.From.IsValid() {
+				continue
+			}
+			if s := a.From.String(); h.routers[i] != "*" && h.routers[i] != s {
+				t.Errorf("hop %d: %s and %s", i+1, h.routers[i], s)
+			} else {
+				h.routers[i] = s
+			}
+			h.times[i] = append(h.times[i], a.RTT)
+		}
+	}
+	return h
+}
+
+// equal compares what two programs have seen: the same routers, the medians within half a millisecond.
+func (h *hopTimes) equal(t testing.TB, name string, other *hopTimes) {
+	t.Helper()
+	if diff := cmp.Diff(other.routers, h.routers); diff != "" {
+		t.Fatalf("routers (-%s +ours)\n%s", name, diff)
+	}
+	for i := range h.routers {
+		own, its := h.median(i), other.median(i)
+		t.Logf("%-10s hop %d %-12s median %8v, ours %8v; loss %.1f %%, ours %.1f %%", name, i+1, h.routers[i], its, own, 100*other.loss(i), 100*h.loss(i))
+		if d := own - its; d < -500*time.Microsecond || d > 500*time.Microsecond {
+			t.Errorf("hop %d: RTT %v, by %s %v", i+1, own, name, its)
+		}
+	}
+}
+
+func TestLinuxRoutersAreSeenAsOthersSeeThem(t *testing.T) {
+	newChain(t)
+	for _, c := range []struct {
+		protocol        string
+		traceroute, mtr []string
+	}{
+		{TraceICMP, []string{"-I"}, nil},
+		{TraceTCP, []string{"-T", "-p", "80"}, []string{"--tcp", "--port", "80"}},
+		{TraceUDP, []string{"-U", "-p", "33434"}, []string{"--udp", "--port", "33434"}},
+	} {
+		for _, to := range []string{chainEnd4, chainEnd6} {
+			t.Run(c.protocol+" to "+to, func(t *testing.T) {
+				h := ours(t, 20, c.protocol, to)
+				if len(h.routers) != chainLength || h.routers[chainLength-1] != to {
+					t.Fatalf("way %v", h.routers)
+				}
+				h.equal(t, "traceroute", traceroute(t, append(c.traceroute, to)...))
+				h.equal(t, "mtr", mtr(t, 20, append(c.mtr, to)...))
+			})
+		}
+	}
+}
+
+// TestLossIsWhatOthersSee drops every seventh echo request of each TTL between the second and the third
+// router.
+func TestLossIsWhatOthersSee(t *testing.T) {
+	c := newChain(t)
+	const rounds, share = 70, 1.0 / 7
+	rules := ""
+	for ttl := 1; ttl <= chainLength-2; ttl++ { // that is left when the second router forwards
+		rules += fmt.Sprintf("add rule inet t f icmp type echo-request ip ttl %[1]d numgen inc mod 7 == %[1]d drop\n", ttl)
+		rules += fmt.Sprintf("add rule inet t f icmpv6 type echo-request ip6 hoplimit %[1]d numgen inc mod 7 == %[1]d drop\n", ttl)
+	}
+	for _, to := range []string{chainEnd4, chainEnd6} {
+		c.nft(2, rules)
+		h := ours(t, rounds, TraceICMP, to)
+		other := mtr(t, rounds, to)
+		h.equal(t, "mtr", other)
+		for i := range h.routers {
+			want := 0.0
+			if i >= 2 {
+				want = share
+			}
+			for name, got := range map[string]float64{"ours": h.loss(i), "mtr": other.loss(i)} {
+				if got < want-0.01 || got > want+0.01 {
+					t.Errorf("%s: hop %d: loss %.3f, want %.3f", name, i+1, got, want)
+				}
+			}
+		}
+	}
+}
+
+// TestARealHostWithAnOpenPortIsReached sends SYNs of one flow, some at a time, to a host that
+// takes connections: none of them comes to stand, and each round is answered at the same hop.
+func TestARealHostWithAnOpenPortIsReached(t *testing.T) {
+	c := newChain(t)
+	listener := c.listen(chainLength, "[::]:8080")
+	b := newTraceBench(t, nil)
+	var list []TraceTarget
+	for _, to := range []string{chainEnd4, chainEnd6} {
+		target := traceTarget(TraceTCP, to)
+		target.Port = 8080
+		list = append(list, target)
+	}
+	b.apply(list...)
+	b.run()
+	for _, r := range b.wait(0, 40) {
+		if n := len(r.Answers); n != chainLength || r.Answers[n-1].Kind != route.Arrived {
+			t.Errorf("way %v", line(r))
+		}
+	}
+	b.stop()
+	b.unhealthy()
+	if err := listener.SetDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := listener.Accept(); err == nil {
+		t.Errorf("a connection from %s came to stand", conn.RemoteAddr())
+	}
+}
+
+// listen listens on a port in the namespace of a node.
+func (c *chain) listen(k int, address string) *net.TCPListener {
+	c.t.Helper()
+	type result struct {
+		l   net.Listener
+		err error
+	}
+	done := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and not unlocked: the thread ends, in the namespace that it has entered
+		f, err := os.Open("/proc/" + c.pids[k-1] + "/ns/net")
+		if err == nil {
+			defer f.Close()
+			err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET)
+		}
+		if err != nil {
+			done <- result{err: err}
+			return
+		}
+		l, err := net.Listen("tcp", address)
+		done <- result{l, err}
+	}()
+	r := <-done
+	if r.err != nil {
+		c.t.Fatal(r.err)
+	}
+	c.t.Cleanup(func() { _ = r.l.Close() })
+	return r.l.(*net.TCPListener)
+}
+
+// TestALinuxBalancerFakesNoChange gives the first router two links to the second, between which it
+// balances by addresses and ports. The second one answers from the link by which the probe came.
+func TestALinuxBalancerFakesNoChange(t *testing.T) {
+	c := newChain(t)
+	c.in(1, fmt.Sprintf(`ip link add two type veth peer name two netns %s
+ip addr add 10.88.2.1/24 dev two
+ip link set two up
+echo 1 >/proc/sys/net/ipv4/fib_multipath_hash_policy`, c.pids[1]))
+	c.in(2, `ip addr add 10.88.2.2/24 dev two
+ip link set two up
+for f in all two; do echo 0 >/proc/sys/net/ipv4/conf/$f/rp_filter; done
+echo 1 >/proc/sys/net/ipv4/icmp_errors_use_inbound_ifaddr`)
+	c.in(1, "ip route add 192.0.2.0/24 nexthop via 10.77.2.2 nexthop via 10.88.2.2")
+	b := newTraceBench(t, nil)
+	var list []TraceTarget
+	for i := range 24 {
+		target := traceTarget([]string{TraceICMP, TraceTCP, TraceUDP}[i%3], fmt.Sprintf("192.0.2.%d", i+1))
+		target.MaxHops, target.Interval, target.Timeout = 3, 60*time.Millisecond, 30*time.Millisecond
+		list = append(list, target)
+	}
+	b.apply(list...)
+	b.run()
+	second, links := map[string]string{}, map[string]bool{}
+	for _, r := range b.wait(0, 100*len(list)) {
+		if len(r.Answers) < 2 || !r.Answers[1].From.IsValid() {
+			continue
+		}
+		dst, hop := r.dst.String(), r.Answers[1].From.String()
+		if second[dst] == "" {
+			second[dst] = hop
+			links[hop] = true
+		}
+		if second[dst] != hop {
+			t.Errorf("%s: %s and %s at hop 2", dst, second[dst], hop)
+		}
+	}
+	b.stop()
+	if len(second) != len(list) || len(links) != 2 {
+		t.Errorf("%d of %d routes over the links %v: the test shows nothing", len(second), len(list), links)
+	}
+	// The control: who asks another port each time meets both.
+	out := tool(t, "traceroute", "traceroute", "-n", "-q", "10", "-f", "2", "-m", "5", "-w", "0.5", chainEnd4)
+	if !strings.Contains(out, "10.77.2.2") || !strings.Contains(out, "10.88.2.2") {
+		t.Errorf("traceroute meets one link only: nothing is balanced\n%s", out)
+	}
+}

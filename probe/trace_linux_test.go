@@ -1,0 +1,434 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prefix_exporter/netsim"
+	"prefix_exporter/route"
+)
+
+func labelString(l route.Label) string {
+	s := fmt.Sprintf("%d,%d,%d", l.Value, l.Class, l.TTL)
+	if l.Bottom {
+		s += ",S"
+	}
+	return s
+}
+
+// oddRoutes have everything that a way can have.
+const oddRoutes = `
+prefixes: [192.0.2.0/24, '2001:db8::/120']
+rules:
+  - {delay: 4ms}
+  - {prefix: 192.0.2.200/29, silent: true}
+routes:
+  - prefix: 192.0.2.0/24
+    hops: [{router: 10.0.0.1, delay: 1ms}, '*', {router: 10.0.0.3, delay: 2ms, mpls: [16000, 17]}, {router: 10.0.0.4, delay: 3ms, quote: 8}]
+  - {prefix: 192.0.2.66, hops: [10.0.0.1, {router: 10.0.0.3, unreachable: prohibited}]}
+  - {prefix: 192.0.2.67, hops: [10.0.0.1, 10.0.0.5, 10.0.0.6], loop: 2}
+  - {prefix: 192.0.2.68, hops: [10.0.0.1, {router: 10.0.0.7, rate_limit: 1/s}]}
+  - {prefix: 192.0.2.69, hops: [{router: 10.0.0.8, quote: 8, mpls: 99}, 10.0.0.9]}
+  - {prefix: '2001:db8::/120', hops: ['2001:db8:1::1', {router: '2001:db8:1::2', mpls: 16000, delay: 1ms}, {router: '2001:db8:1::3', quote: 8}]}
+  - {prefix: '2001:db8::66', hops: ['2001:db8:1::1', {router: '2001:db8:1::3', unreachable: prohibited}]}
+`
+
+// oddWays are what a traceroute must show of them; nil: what differs from round to round.
+var oddWays = map[string][]string{
+	"192.0.2.7":    {"10.0.0.1", "*", "10.0.0.3/16000,0,1/17,0,1,S", "10.0.0.4", "192.0.2.7!"},
+	"192.0.2.66":   {"10.0.0.1", "10.0.0.3", "10.0.0.3X", "10.0.0.3X", "10.0.0.3X", "10.0.0.3X"},
+	"192.0.2.67":   {"10.0.0.1", "10.0.0.5", "10.0.0.6", "10.0.0.5", "10.0.0.6", "10.0.0.5"},
+	"192.0.2.69":   {"10.0.0.8/99,0,1,S", "10.0.0.9", "192.0.2.69!"},
+	"192.0.2.201":  {"10.0.0.1", "*", "10.0.0.3/16000,0,1/17,0,1,S", "10.0.0.4", "*", "*"},
+	"2001:db8::7":  {"2001:db8:1::1", "2001:db8:1::2/16000,0,1,S", "2001:db8:1::3", "2001:db8::7!"},
+	"2001:db8::66": {"2001:db8:1::1", "2001:db8:1::3", "2001:db8:1::3X", "2001:db8:1::3X", "2001:db8:1::3X", "2001:db8:1::3X"},
+}
+
+func TestEveryOddityOfAWayIsSeen(t *testing.T) {
+	for _, c := range []struct {
+		name, protocol string
+		raw            bool
+		mode           transmitMode
+	}{
+		{"ICMP on a datagram socket", TraceICMP, false, transmitByID},
+		{"ICMP on a raw socket", TraceICMP, true, transmitByID},
+		{"TCP", TraceTCP, false, transmitByID},
+		{"UDP", TraceUDP, false, transmitByID},
+		{"ICMP on a kernel before 6.13", TraceICMP, false, transmitByLoop},
+		{"TCP on a kernel before 6.13", TraceTCP, false, transmitByLoop},
+		{"UDP on a kernel before 6.13", TraceUDP, false, transmitByLoop},
+		{"ICMP without transmit stamps", TraceICMP, false, transmitNone},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.raw {
+				closePingGroups(t)
+			}
+			l := lab(t, oddRoutes)
+			b := newTraceBench(t, nil)
+			b.tracer.mode = c.mode
+			var list []TraceTarget
+			for a := range oddWays {
+				target := traceTarget(c.protocol, a)
+				target.MaxHops = 6
+				list = append(list, target)
+			}
+			b.apply(list...)
+			b.run()
+			for _, r := range b.wait(0, 10*len(list)) {
+				if diff := cmp.Diff(oddWays[r.dst.String()], line(r)); diff != "" {
+					t.Errorf("%s (-want +got)\n%s", r.dst, diff)
+				}
+			}
+			b.stop()
+			if c.mode != transmitNone { // exactness is promised where the kernel stamps
+				b.compare(l)
+			}
+			b.want(map[string]float64{
+				"unmatched_replies_total": 0, "malformed_packets_total": 0, "late_replies_total": 0, "duplicate_replies_total": 0,
+				"unstamped_replies_total": 0, "kernel_drops_total": 0, "discarded_probes_total": 0,
+			})
+			b.unhealthy()
+		})
+	}
+}
+
+// compare checks every RTT that was recorded against how long the lab held the probe.
+func (b *traceBench) compare(l *netsim.Lab) {
+	b.t.Helper()
+	type name struct {
+		dst netip.Addr
+		ttl uint8
+	}
+	holds := map[name][]time.Duration{}
+	for _, p := range l.Truth(netsim.ICMP, netsim.TCP, netsim.UDP) {
+		k := name{p.Dst, p.TTL}
+		holds[k] = append(holds[k], p.Hold())
+	}
+	n := map[netip.Addr]int{}
+	var over []time.Duration
+	for _, r := range b.rounds {
+		for i, a := range r.Answers {
+			if a.Kind == route.Silent || a.Kind == route.Unasked {
+				continue
+			}
+			over = append(over, a.RTT-holds[name{r.dst, uint8(i + 1)}][n[r.dst]])
+		}
+		n[r.dst]++
+	}
+	slices.Sort(over)
+	b.t.Logf("beyond what the lab held %d probes: min %v, median %v, 99 %% %v, max %v", len(over), over[0], over[len(over)/2], over[len(over)*99/100], over[len(over)-1])
+	// The bounds are those of TestRTTIsWhatTheLabHeld.
+	if over[len(over)/2] > time.Millisecond || over[len(over)/100] < -100*time.Microsecond || over[0] < -5*time.Millisecond {
+		b.t.Error("RTTs are not what the lab held")
+	}
+}
+
+// balanced has four ways of the same length; a balancer hashes what the lab says in docs/lab.md.
+const balanced = `
+prefixes: [192.0.2.0/24, '2001:db8::/120']
+routes:
+  - prefix: 192.0.2.0/24
+    paths:
+      - hops: [10.0.0.1, 10.0.1.1, 10.0.1.2, 10.0.0.4]
+      - hops: [10.0.0.1, 10.0.2.1, 10.0.2.2, 10.0.0.4]
+      - hops: [10.0.0.1, 10.0.3.1, 10.0.3.2, 10.0.0.4]
+      - hops: [10.0.0.1, 10.0.4.1, 10.0.4.2, 10.0.0.4]
+  - prefix: '2001:db8::/120'
+    paths:
+      - hops: ['2001:db8:1::1', '2001:db8:1::11']
+      - hops: ['2001:db8:1::1', '2001:db8:1::12']
+      - hops: ['2001:db8:1::1', '2001:db8:1::13']
+      - hops: ['2001:db8:1::1', '2001:db8:1::14']
+`
+
+// TestABalancerFakesNoChange has 16 routes cross a balancer a hundred times, and then takes another way.
+func TestABalancerFakesNoChange(t *testing.T) {
+	for _, protocol := range []string{TraceICMP, TraceTCP, TraceUDP} {
+		t.Run(protocol, func(t *testing.T) {
+			l := lab(t, balanced)
+			b := newTraceBench(t, nil)
+			var changes atomic.Int64
+			b.table = route.NewTable(func(route.Change) { changes.Add(1) })
+			var list []TraceTarget
+			for i := range 16 {
+				a := fmt.Sprintf("192.0.2.%d", i+1)
+				if i%2 == 1 {
+					a = fmt.Sprintf("2001:db8::%x", i+1)
+				}
+				target := traceTarget(protocol, a)
+				target.Interval, target.Timeout = 60*time.Millisecond, 55*time.Millisecond
+				list = append(list, target)
+			}
+			b.table.Apply(specsOf(list))
+			b.apply(list...)
+			b.run()
+			first, ways := map[netip.Addr][]string{}, map[string]bool{}
+			for _, r := range b.wait(0, 100*len(list)) {
+				if silent(r) {
+					continue // the machine is too busy for the timeout
+				}
+				got := line(r)
+				if first[r.dst] == nil {
+					first[r.dst] = got
+					ways[got[1]] = true
+				}
+				if diff := cmp.Diff(first[r.dst], got); diff != "" {
+					t.Fatalf("%s (-first +now)\n%s", r.dst, diff)
+				}
+			}
+			if len(ways) < 3 {
+				t.Errorf("the routes take the ways %v only: the test shows nothing", ways)
+			}
+			if n := changes.Load(); n != 0 {
+				t.Errorf("%d changes were told before there was one", n)
+			}
+			b.change(l)
+			b.stop()
+			b.changed()
+			b.unhealthy()
+		})
+	}
+}
+
+// silent says whether an answer is missing.
+func silent(r tracing) bool {
+	return slices.ContainsFunc(r.Answers, func(a route.Answer) bool { return a.Kind == route.Silent })
+}
+
+func specsOf(list []TraceTarget) (specs []route.Spec) {
+	for i := range list {
+		specs = append(specs, route.Spec{Key: list[i].Key, Protocol: list[i].Protocol, Port: list[i].Port})
+	}
+	return specs
+}
+
+// changed checks that the table knows of one change of each IPv4 route, to the way of which change
+// is told in its second round, and of none of the others.
+func (b *traceBench) changed() {
+	b.t.Helper()
+	for _, r := range b.table.Routes() {
+		want := 1
+		if r.Dst.Is6() {
+			want = 0
+		}
+		if len(r.Changes) != want || r.Path.Status != route.Reached {
+			b.t.Errorf("%s: %d changes, status %v, want %d", r.Dst, len(r.Changes), r.Path.Status, want)
+			continue
+		}
+		for _, c := range r.Changes {
+			// The one that showed it first is the first that has begun after the change.
+			shown := slices.IndexFunc(b.rounds, func(x tracing) bool { return x.dst == r.Dst && len(x.Answers) == 9 })
+			if shown < 0 || !c.At.Equal(b.rounds[shown].Started) || c.TTL != 2 || len(c.New.Hops) != 9 || len(c.Old.Hops) != 5 {
+				b.t.Errorf("%s: %+v", r.Dst, c)
+			}
+		}
+	}
+}
+
+// change gives the ways another hop, and expects it in every round that begins afterwards.
+func (b *traceBench) change(l *netsim.Lab) {
+	b.t.Helper()
+	hop := func(a string) netsim.Hop { return netsim.Hop{Router: netip.MustParseAddr(a)} }
+	at, err := l.SetRoute(netsim.Route{
+		Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/25")},
+		Paths:    []netsim.Path{{Hops: []netsim.Hop{hop("10.0.0.1"), hop("10.9.9.1"), hop("10.9.9.2"), hop("10.9.9.3"), hop("10.9.9.4"), hop("10.9.9.5"), hop("10.9.9.6"), hop("10.0.0.4")}}},
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	rounds := b.wait(b.count(), 200)
+	seen := 0
+	for _, r := range rounds {
+		if r.dst.Is6() || r.Started.Before(at) || silent(r) {
+			continue
+		}
+		seen++
+		want := []string{"10.0.0.1", "10.9.9.1", "10.9.9.2", "10.9.9.3", "10.9.9.4", "10.9.9.5", "10.9.9.6", "10.0.0.4", r.dst.String() + "!"}
+		if diff := cmp.Diff(want, line(r)); diff != "" {
+			b.t.Fatalf("%s, %v after the change (-want +got)\n%s", r.dst, r.Started.Sub(at), diff)
+		}
+	}
+	if seen < 50 {
+		b.t.Errorf("%d rounds after the change", seen)
+	}
+}
+
+// TestTheDestinationIsSpared counts what arrives there: no more than spareHops beside the one that must.
+func TestTheDestinationIsSpared(t *testing.T) {
+	l := lab(t, balanced)
+	b := newTraceBench(t, nil)
+	b.apply(traceTarget(TraceICMP, "192.0.2.7"))
+	b.run()
+	b.wait(0, 10)
+	b.stop()
+	arrived := 0
+	for _, p := range l.Truth() {
+		if p.Hop == 0 {
+			arrived++
+		}
+	}
+	if want := 12 - 4 + 9*(1+spareHops); arrived < want || arrived > want+1+spareHops {
+		t.Errorf("%d echo requests arrived in ten rounds, want %d", arrived, want)
+	}
+}
+
+// TestADestinationIsChosenAtEachRound moves a route to another address.
+func TestADestinationIsChosenAtEachRound(t *testing.T) {
+	lab(t, balanced)
+	var asked []netip.Addr
+	choices := []string{"", "192.0.2.1", "192.0.2.1", "192.0.2.2", "", "192.0.2.3"}
+	b := newTraceBench(t, func(o *TraceOptions) {
+		o.Destination = func(p netip.Prefix, current netip.Addr) netip.Addr {
+			asked = append(asked, current)
+			if p.String() != "192.0.2.0/24" || len(asked) > len(choices) || choices[len(asked)-1] == "" {
+				return netip.Addr{}
+			}
+			return netip.MustParseAddr(choices[len(asked)-1])
+		}
+	})
+	target := traceTarget(TraceICMP, "192.0.2.1")
+	target.Key.Addr = netip.Addr{}
+	b.apply(target)
+	b.run()
+	var got []string
+	for _, r := range b.wait(0, 4) {
+		if r.key != target.Key {
+			t.Errorf("key %v", r.key)
+		}
+		got = append(got, r.dst.String())
+	}
+	b.stop()
+	if diff := cmp.Diff([]string{"192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"}, got); diff != "" {
+		t.Errorf("destinations (-want +got)\n%s", diff)
+	}
+	var currents []string
+	for _, a := range asked[:len(choices)] {
+		currents = append(currents, a.String())
+	}
+	if diff := cmp.Diff([]string{"invalid IP", "invalid IP", "192.0.2.1", "192.0.2.1", "192.0.2.2", "invalid IP"}, currents); diff != "" {
+		t.Errorf("current destinations (-want +got)\n%s", diff)
+	}
+}
+
+// TestAReloadKeepsWhatIsUnchanged applies the same routes again and again, and others beside them.
+func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
+	l := lab(t, balanced)
+	b := newTraceBench(t, nil)
+	stays, other := traceTarget(TraceICMP, "192.0.2.7"), traceTarget(TraceTCP, "192.0.2.8")
+	b.apply(stays)
+	b.run()
+	first := b.wait(0, 1)[0]
+	for i := range 200 {
+		list := []TraceTarget{stays}
+		if i%2 == 0 {
+			list = append(list, other)
+		}
+		if err := b.tracer.Apply(t.Context(), list); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	rounds := b.wait(0, 12)
+	n := 0
+	for _, r := range rounds {
+		if r.key != stays.Key {
+			continue
+		}
+		n++
+		if diff := cmp.Diff(line(first), line(r)); diff != "" {
+			t.Errorf("(-first +now)\n%s", diff)
+		}
+	}
+	if n < 8 {
+		t.Errorf("%d rounds of the route that stays", n)
+	}
+	if err := b.tracer.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.tracer.sockets); n != 0 {
+		t.Errorf("%d sockets are left", n)
+	}
+	asked := len(l.Truth(netsim.ICMP, netsim.TCP))
+	time.Sleep(250 * time.Millisecond)
+	if n := len(l.Truth(netsim.ICMP, netsim.TCP)) - asked; n > 0 {
+		t.Errorf("%d probes of routes that are gone", n)
+	}
+	if err := b.tracer.Trace(t.Context(), stays.Key.Addr, time.Second); !errors.Is(err, ErrNoTarget) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestRoutesAreSpreadOverTheInterval holds the phases against a uniform distribution.
+func TestRoutesAreSpreadOverTheInterval(t *testing.T) {
+	for name, key := range map[string]func(i int) route.Key{
+		"IPv4": func(i int) route.Key {
+			return route.Key{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(i), 0}), 24)}
+		},
+		"addresses of one prefix": func(i int) route.Key {
+			return route.Key{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Addr: netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})}
+		},
+		"IPv6": func(i int) route.Key {
+			return route.Key{Prefix: netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 14: byte(i)}), 120)}
+		},
+	} {
+		var quarters [16]int
+		for i := range 256 {
+			quarters[routePhase(key(i), time.Minute)*16/time.Minute]++
+		}
+		if slices.Min(quarters[:]) < 12 || slices.Max(quarters[:]) > 20 {
+			t.Errorf("%s: rounds in each sixteenth of the interval: %v, want about 16", name, quarters)
+		}
+	}
+}
+
+// BenchmarkTraceRound is a round of ten TTLs, from the first probe to the record of it.
+func BenchmarkTraceRound(b *testing.B) {
+	for _, protocol := range []string{TraceICMP, TraceTCP, TraceUDP} {
+		b.Run(protocol, func(b *testing.B) {
+			l := lab(b, `
+prefixes: [192.0.2.0/24]
+routes: [{prefix: 192.0.2.0/24, hops: [10.0.0.1, 10.0.0.2, 10.0.0.3, 10.0.0.4, 10.0.0.5, 10.0.0.6, 10.0.0.7, 10.0.0.8, 10.0.0.9]}]
+`)
+			bench := newTraceBench(b, nil)
+			done := 0
+			t := bench.tracer
+			t.o.Record = func(_ route.Key, _ netip.Addr, r route.Round) {
+				if len(r.Answers) == 10 {
+					done++
+				}
+			}
+			target := traceTarget(protocol, "192.0.2.7")
+			target.Interval, target.Timeout = 1000*time.Hour, time.Second
+			if err := t.Apply(b.Context(), []TraceTarget{target}); err != nil {
+				b.Fatal(err)
+			}
+			b.Cleanup(t.closeSockets)
+			t.start()
+			rounds := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				t.mu.Lock()
+				t.clock.update()
+				t.begin(t.trails[0], t.clock.now)
+				t.mu.Unlock()
+				for len(t.open) > 0 {
+					t.step()
+				}
+				rounds++
+				if rounds%1000 == 0 {
+					l.Drain()
+				}
+			}
+			if done != rounds {
+				b.Errorf("%d of %d rounds are whole", done, rounds)
+			}
+		})
+	}
+}

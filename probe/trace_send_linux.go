@@ -1,0 +1,157 @@
+package probe
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/packet"
+)
+
+// pendingRetries is how often packets of one wave are offered again to a socket that tells of an
+// ICMP error instead of taking them. The first answers arrive while the rest is being sent, and
+// each may be told so; a refusal is told every time.
+const pendingRetries = batchSize
+
+// ask sends the probes of a round up to a TTL, and gives them their time.
+func (t *tracer) ask(r *trail, upTo int) {
+	s := r.socket
+	from := r.asked
+	if err := t.findSource(r); err != nil {
+		for i := from; i < upTo; i++ {
+			t.refused(r, i, err)
+		}
+	} else {
+		s.out.n = 0
+		for i := from; i < upTo; i++ {
+			t.write(r, i)
+		}
+		t.flush(r, from)
+	}
+	r.serial += uint32(upTo - from)
+	r.asked = upTo
+	r.deadline = t.clock.monotonic() + int64(r.target.Timeout) + stampSlack
+}
+
+// findSource finds the source address of the round, where the checksum covers it.
+func (t *tracer) findSource(r *trail) (err error) {
+	if r.asked == 0 && r.socket.protocol != packet.ProtocolICMP {
+		r.source, err = r.socket.sourceTo(r.dst)
+	}
+	return err
+}
+
+// write writes the probe of TTL i+1 into the batch of its socket.
+func (t *tracer) write(r *trail, i int) {
+	s := r.socket
+	out := &s.out
+	n := out.n
+	out.n++
+	a := &r.asks[i]
+	tag := r.tag(i + 1)
+	length := packet.TraceLen
+	if s.protocol == packet.ProtocolTCP {
+		length = packet.SYNLen
+	}
+	var pseudo uint32
+	if s.protocol != packet.ProtocolICMP {
+		pseudo = packet.Pseudo(r.source, r.dst, s.protocol, length)
+	}
+	b := out.packets[n][:length]
+	switch s.protocol {
+	case packet.ProtocolTCP:
+		a.own = t.key.Sequence(tag)
+		packet.PutSYN(b, s.port, r.target.Port, a.own, pseudo)
+	case packet.ProtocolUDP:
+		// Never 0 or 0xffff, which stand for each other and for no checksum (RFC 768).
+		sum := uint16(1 + (uint32(r.checksum)+tag.Serial)%0xfffe)
+		a.own = uint32(length)<<16 | uint32(sum)
+		t.key.PutTraceDatagram(b, s.port, r.target.Port, sum, tag, pseudo)
+	default:
+		a.own = uint32(r.checksum)<<16 | uint32(tag.Sequence())
+		t.key.PutTraceEcho(b, s.requestType(), s.identifier, r.checksum, tag, pseudo)
+	}
+	out.iovs[n].SetLen(length)
+	h := &out.msgs[n].Msghdr
+	h.Namelen = putSockaddr(&out.names[n], r.dst)
+	s.putTTL(n, r.stampID(i), uint32(i+1))
+}
+
+// stampID is the number of a transmit stamp: of the route and of the TTL.
+func (r *trail) stampID(i int) uint32 { return r.index*MaxHops + uint32(i) }
+
+// putTTL writes the control messages of message n.
+func (s *traceSocket) putTTL(n int, stampID, ttl uint32) {
+	c := s.out.control[n][:0]
+	if s.transmit == transmitByID {
+		c = appendControl(c, unix.SOL_SOCKET, scmTSOptID, stampID)
+	}
+	if s.key.v6 {
+		c = appendControl(c, unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, ttl)
+	} else {
+		c = appendControl(c, unix.IPPROTO_IP, unix.IP_TTL, ttl)
+	}
+	h := &s.out.msgs[n].Msghdr
+	h.Control = &s.out.control[n][0]
+	h.SetControllen(len(c))
+}
+
+// flush sends the batch of a socket: the probes of r, of which the first is that of TTL from+1. A
+// packet that the kernel refuses is counted and left out; the tail behind it is sent again.
+func (t *tracer) flush(r *trail, from int) {
+	s := r.socket
+	retries := 0
+	for first := 0; first < s.out.n; {
+		before := t.clock.monotonic()
+		n, errno := s.send(first)
+		switch {
+		case errno == 0:
+			s.proven = true
+			t.launched(r, from+first, n, before)
+			first += n
+		case errno == unix.EINTR:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
+			// A kernel before 6.13 does not know the control message.
+			s.lowerTransmit()
+			t.mode = max(t.mode, s.transmit)
+			for i := first; i < s.out.n; i++ {
+				s.putTTL(i, 0, uint32(from+i+1))
+			}
+			t.describe([]*traceSocket{s})
+		case retries < pendingRetries && pendingError(errno):
+			retries++
+		default:
+			t.refused(r, from+first, errno)
+			first++
+		}
+	}
+	s.out.n = 0
+}
+
+// launched puts n probes on their way, the first of which is that of TTL i+1.
+func (t *tracer) launched(r *trail, i, n int, before int64) {
+	after := t.clock.monotonic()
+	for k := range n {
+		a := &r.asks[i+k]
+		a.state, a.drops, a.handed = askOut, r.socket.drops, before
+		if r.socket.transmit == transmitNone { // interpolated over the system call
+			a.transmit = before + (after-before)*int64(k)/int64(n)
+		}
+		if r.traced != 0 {
+			t.trace(r, Packet{TTL: uint8(i + k + 1), Sequence: uint16(r.first + uint32(i+k)), Event: "sent", Sent: t.clock.at(a.handed)})
+		}
+	}
+	t.metrics.sent.Add(float64(n))
+	t.tally.sent += n
+}
+
+// refused counts a probe that the local system would not send: it says nothing about the way.
+func (t *tracer) refused(r *trail, i int, err error) {
+	r.asks[i].state = askRefused
+	t.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
+	t.tally.failed++
+	t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
+	if r.traced != 0 {
+		t.trace(r, Packet{TTL: uint8(i + 1), Sequence: uint16(r.first + uint32(i)), Event: "send_error", Err: err})
+	}
+}

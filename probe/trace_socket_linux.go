@@ -1,0 +1,269 @@
+package probe
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"prefix_exporter/packet"
+)
+
+// traceKey tells which routes share a socket.
+type traceKey struct {
+	socketKey
+	protocol string
+}
+
+// traceSocket is what the probes of some routes leave by. ICMP errors come back by its error
+// queue, with what the router has quoted from behind the IP header on, whatever the protocol.
+type traceSocket struct {
+	*socket
+	key      traceKey
+	protocol byte // of IP
+	port     uint16
+	// reserved is an ordinary socket that holds port for us, of TCP and UDP: nobody else gets it, and
+	// the kernel answers a SYN/ACK with a reset. -1: none
+	reserved int
+	// finder is a UDP socket that never sends: connecting it tells which source address the kernel chooses.
+	finder int
+	trails int // how many routes use it
+
+}
+
+// errNoRaw says what to do when there is no raw socket.
+var errNoRaw = errors.New(`no permission. Traceroutes by TCP and UDP need a raw socket. Do one of these:
+  1. trace by ICMP:              trace: {protocol: icmp}
+  2. give the program the right: setcap cap_net_raw=+ep prefix_exporter   (systemd: AmbientCapabilities=CAP_NET_RAW)
+  3. run it as root`)
+
+// openTraceSocket opens what the routes of a key need.
+func openTraceSocket(key traceKey, mode transmitMode) (*traceSocket, error) {
+	s := &traceSocket{key: key, reserved: -1, finder: -1}
+	err := s.open(mode)
+	if err == nil {
+		err = s.tune()
+	}
+	if err == nil {
+		s.finder, err = ordinary(key.socketKey, unix.SOCK_DGRAM, false)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.out.grow(packet.TraceLen, 0)
+	s.in.grow(inDataLen)
+	s.err.grow(rawDataLen) // the label stack stands behind all that is quoted
+	return s, nil
+}
+
+func (s *traceSocket) open(mode transmitMode) (err error) {
+	switch s.key.protocol {
+	case TraceTCP:
+		s.protocol = packet.ProtocolTCP
+		err = s.openRaw(mode, unix.SOCK_STREAM)
+	case TraceUDP:
+		s.protocol = packet.ProtocolUDP
+		err = s.openRaw(mode, unix.SOCK_DGRAM)
+	default:
+		s.protocol = packet.ProtocolICMP
+		if s.key.v6 {
+			s.protocol = packet.ProtocolICMPv6
+		}
+		err = s.openICMP(mode)
+	}
+	return err
+}
+
+func (s *traceSocket) openICMP(mode transmitMode) (err error) {
+	if s.socket, err = openSocket(s.key.socketKey, mode); err != nil {
+		return err
+	}
+	if s.raw {
+		if err := attach(s.fd, repliesOnly(s.key.v6, s.identifier)); err != nil {
+			return fmt.Errorf("icmp socket: %w", err)
+		}
+		return nil
+	}
+	// The identifier is the kernel's to choose; it does when the socket is bound.
+	if !s.key.source.IsValid() {
+		if err := bindAny(s.fd, s.key.v6); err != nil {
+			return fmt.Errorf("icmp socket: %w", err)
+		}
+	}
+	s.identifier, err = portOf(s.fd)
+	return err
+}
+
+func (s *traceSocket) openRaw(mode transmitMode, kind int) (err error) {
+	if s.reserved, err = ordinary(s.key.socketKey, kind, true); err != nil {
+		return err
+	}
+	if s.port, err = portOf(s.reserved); err != nil {
+		return err
+	}
+	filter := []bpf.Instruction{bpf.RetConstant{Val: 0}} // what a service says to a datagram tells no TTL
+	if s.key.protocol == TraceTCP {
+		filter = segmentsTo(s.key.v6, s.port)
+	}
+	s.socket, err = openRaw(s.key.socketKey, mode, int(s.protocol), filter)
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		return errNoRaw
+	}
+	return err
+}
+
+// tune sets what only traceroutes need.
+func (s *traceSocket) tune() error {
+	if s.key.v6 {
+		// Balancers look at the flow label too; all flows of ours have the same: none.
+		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0); err != nil {
+			return fmt.Errorf("flow label: %w", err)
+		}
+		// A kernel before 5.9 does not tell where a quotation ends: the rule for old routers finds most.
+		_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR_RFC4884, 1)
+		return nil
+	}
+	_ = unix.SetsockoptInt(s.fd, unix.IPPROTO_IP, unix.IP_RECVERR_RFC4884, 1)
+	return nil
+}
+
+func (s *traceSocket) close() {
+	if s.socket != nil {
+		s.socket.close()
+	}
+	for _, fd := range [2]int{s.reserved, s.finder} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// crowded says whether so much waits to be read that the kernel may have thrown away ICMP errors. Those
+// it does not count as drops: where the queue has no room, they vanish.
+func (s *traceSocket) crowded() bool {
+	const skMeminfoRmemAlloc, skMeminfoRcvbuf = 0, 1 // linux/sock_diag.h
+	return s.meminfo[skMeminfoRmemAlloc] > s.meminfo[skMeminfoRcvbuf]/4*3
+}
+
+// sourceTo returns the source address that the kernel chooses for a destination: checksums cover it.
+func (s *traceSocket) sourceTo(dst netip.Addr) (netip.Addr, error) {
+	if s.key.source.IsValid() {
+		return s.key.source, nil
+	}
+	// A socket keeps the source address of its first connection until that is dissolved (udp(7), AF_UNSPEC).
+	var none unix.RawSockaddrInet6
+	_ = connectTo(s.finder, &none, unix.SizeofSockaddrInet6) // AF_UNSPEC is 0
+	var name unix.RawSockaddrInet6
+	length := putSockaddr(&name, dst)
+	if errno := connectTo(s.finder, &name, length); errno != 0 {
+		return netip.Addr{}, errno
+	}
+	addr, err := unix.Getsockname(s.finder)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	switch a := addr.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrFrom4(a.Addr), nil
+	case *unix.SockaddrInet6:
+		return netip.AddrFrom16(a.Addr), nil
+	}
+	return netip.Addr{}, unix.EAFNOSUPPORT
+}
+
+// connectTo connects a UDP socket, which never waits.
+func connectTo(fd int, name *unix.RawSockaddrInet6, length uint32) unix.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(name)), uintptr(length))
+	return errno
+}
+
+// ordinary opens an ordinary socket, and binds it to a port that the kernel chooses if asked to.
+func ordinary(key socketKey, kind int, bind bool) (fd int, err error) {
+	family := unix.AF_INET
+	if key.v6 {
+		family = unix.AF_INET6
+	}
+	fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	if key.device != "" {
+		err = unix.BindToDevice(fd, key.device)
+	}
+	if err == nil && bind {
+		if key.source.IsValid() {
+			err = (&socket{fd: fd, key: key}).bind()
+		} else {
+			err = bindAny(fd, key.v6)
+		}
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("source %q, interface %q: %w", key.source, key.device, err)
+	}
+	return fd, nil
+}
+
+// bindAny binds a socket to a port, or identifier, that the kernel chooses.
+func bindAny(fd int, v6 bool) error {
+	if v6 {
+		return unix.Bind(fd, &unix.SockaddrInet6{})
+	}
+	return unix.Bind(fd, &unix.SockaddrInet4{})
+}
+
+// portOf returns the port, or identifier, to which a socket is bound.
+func portOf(fd int) (uint16, error) {
+	addr, err := unix.Getsockname(fd)
+	if err != nil {
+		return 0, err
+	}
+	switch a := addr.(type) {
+	case *unix.SockaddrInet4:
+		return uint16(a.Port), nil
+	case *unix.SockaddrInet6:
+		return uint16(a.Port), nil
+	}
+	return 0, unix.EAFNOSUPPORT
+}
+
+// repliesOnly lets our echo replies in, and no error: those come by the error queue.
+func repliesOnly(v6 bool, identifier uint16) []bpf.Instruction {
+	if v6 {
+		return []bpf.Instruction{
+			bpf.LoadAbsolute{Off: 0, Size: 1}, // ICMPv6 type
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.EchoReply6, SkipTrue: 3},
+			bpf.LoadAbsolute{Off: 4, Size: 2}, // identifier
+			bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
+			bpf.RetConstant{Val: accept},
+			bpf.RetConstant{Val: 0},
+		}
+	}
+	return []bpf.Instruction{
+		bpf.LoadMemShift{Off: 0},
+		bpf.LoadIndirect{Off: 0, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: packet.EchoReply, SkipTrue: 3},
+		bpf.LoadIndirect{Off: 4, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(identifier), SkipTrue: 1},
+		bpf.RetConstant{Val: accept},
+		bpf.RetConstant{Val: 0},
+	}
+}
+
+// segmentsTo lets the segments to one port in: without it every segment of the machine would be
+// copied to us.
+func segmentsTo(v6 bool, port uint16) []bpf.Instruction {
+	program := []bpf.Instruction{bpf.LoadMemShift{Off: 0}, bpf.LoadIndirect{Off: 2, Size: 2}}
+	if v6 {
+		program = []bpf.Instruction{bpf.LoadAbsolute{Off: 2, Size: 2}}
+	}
+	return append(program,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(port), SkipTrue: 1},
+		bpf.RetConstant{Val: accept},
+		bpf.RetConstant{Val: 0},
+	)
+}
