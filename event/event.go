@@ -13,10 +13,12 @@ const (
 	TypeUp   = "up"   // an address answers
 	TypeDown = "down" // an address that was known stopped answering
 	TypeDark = "dark" // an address was silent for so long that nothing is expected of it any more
+
+	TypeRoute = "route" // the route to an address has changed
 )
 
 // types are all types, so that each has its counter from the start.
-var types = []string{TypeUp, TypeDown, TypeDark}
+var types = []string{TypeUp, TypeDown, TypeDark, TypeRoute}
 
 // Event is one change. The zero value of a field that does not apply is left out of
 // its JSON form.
@@ -33,7 +35,7 @@ type Event struct {
 	// Probe is icmp or tcp; Port is set for tcp only.
 	Probe string `json:"probe,omitempty"`
 	Port  uint16 `json:"port,omitempty"`
-	// From and To are the states before and after.
+	// From and To are the states, or the paths of a route, before and after.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
 	// Detail is what decided: the outcome of the last probe, say.

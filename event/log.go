@@ -40,6 +40,7 @@ type Log struct {
 	// Readers copy events under the read lock; Publish and all that moves drops
 	// take the write lock.
 	mu     sync.RWMutex
+	first  uint64  // the ID of the first event of this run
 	ring   []Event // the event with the ID id is at id % len(ring)
 	oldest uint64  // the ID of the oldest event in the ring
 	next   uint64  // the ID of the next event
@@ -64,6 +65,7 @@ func New(o Options) *Log {
 		}, []string{"type"}),
 		signal: make(chan struct{}, 1),
 		ring:   make([]Event, o.Capacity),
+		first:  o.FirstID,
 		oldest: o.FirstID,
 		next:   o.FirstID,
 		wake:   make(chan struct{}),

@@ -54,7 +54,7 @@ func (s *Series) median(scratch []Sample) (Sample, []Sample) {
 	s.mu.Lock()
 	for i := range s.rings {
 		for _, v := range s.rings[i].samples {
-			if v >= firstRTT {
+			if v >= FirstRTT {
 				scratch = append(scratch, v)
 			}
 		}

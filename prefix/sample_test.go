@@ -25,7 +25,7 @@ func TestSampleIsExactToHalfAPerMille(t *testing.T) {
 func TestSampleAtTheEdges(t *testing.T) {
 	for rtt, want := range map[time.Duration]time.Duration{
 		-1: time.Microsecond, 0: time.Microsecond, 1: time.Microsecond, time.Microsecond: time.Microsecond,
-		time.Hour: sampleFloor << sampleOctaves,
+		time.Hour: SampleFloor << sampleOctaves,
 	} {
 		if got, ok := NewSample(Answered, rtt).RTT(); !ok || got != want {
 			t.Errorf("%v is read as %v, %v; want %v", rtt, got, ok, want)

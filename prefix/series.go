@@ -25,9 +25,13 @@ type Slot struct {
 	LastAnswer time.Time
 
 	rule       TargetProbe
-	generation uint32 // told apart: the addresses that took this place one after the other
+	generation uint32 // see Generation
 	oks, fails uint8  // answered and lost probes in a row, stopping at 255
 }
+
+// Generation tells apart the addresses that took this place one after the other, and
+// one that left and came back.
+func (s *Slot) Generation() uint32 { return s.generation }
 
 // Sent is the number of probes whose outcome is known.
 func (s *Slot) Sent() uint64 {
@@ -63,6 +67,7 @@ type Series struct {
 	histogram  *Histogram
 	counts     [Outcomes]uint64
 	generation uint64 // changes whenever a slot's address or configuration does
+	results    resultLog
 }
 
 // Handle names one slot for Table.Record. The zero Handle names none. A Handle
@@ -166,6 +171,21 @@ func (s *Series) Ring(dst []Sample, place int) []Sample {
 	return dst
 }
 
+// Seconds appends to dst the RingSeconds samples of the address at place up to and
+// including the second (Unix) newest, oldest first. What the rings do not hold is NoSample.
+func (s *Series) Seconds(dst []Sample, place int, newest int64) []Sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for second := newest - RingSeconds + 1; second <= newest; second++ {
+		v := NoSample
+		if place >= 0 && place < len(s.rings) && second <= s.ringSecond && second > s.ringSecond-RingSeconds {
+			v = s.rings[place].samples[secondPlace(second)]
+		}
+		dst = append(dst, v)
+	}
+	return dst
+}
+
 // record counts one result and returns the change of state that it made, if any.
 func (s *Series) record(index uint8, generation uint32, at time.Time, o Outcome, rtt time.Duration) (c Change, changed bool) {
 	s.mu.Lock()
@@ -174,16 +194,18 @@ func (s *Series) record(index uint8, generation uint32, at time.Time, o Outcome,
 	if !slot.Configured || slot.generation != generation {
 		return c, false
 	}
-	s.sample(index, at, NewSample(o, rtt))
+	v := NewSample(o, rtt)
+	s.sample(index, at, v)
 	if o == Answered {
 		s.histogram.observe(rtt)
 	}
-	if slot.rule.Expect == ExpectNone {
-		return c, false
-	}
 	from := slot.State
-	if slot.step(at, o) {
+	counted := slot.rule.Expect != ExpectNone && slot.step(at, o)
+	if counted {
 		s.count(index, o, rtt)
+	}
+	if s.results.open {
+		s.results.add(Result{at.UnixNano(), rtt, generation, v, index, newFlags(slot.State, counted)})
 	}
 	if slot.State == from {
 		return c, false

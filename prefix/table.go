@@ -18,7 +18,8 @@ type Table struct {
 	blocks     map[netip.Prefix]*block
 	remembered map[Key]Memory
 
-	series atomic.Pointer[[]*Series] // sorted by prefix, then probe; replaced by Apply
+	series   atomic.Pointer[[]*Series] // sorted by prefix, then probe; replaced by Apply
+	revision atomic.Uint64
 }
 
 // block is one Block with its state. Its fields are guarded by Table.mu; each of its
@@ -164,7 +165,12 @@ func (t *Table) Apply(blocks []Block) {
 	}
 	slices.SortFunc(all, compareSeries)
 	t.series.Store(&all)
+	t.revision.Add(1)
 }
+
+// Revision counts the calls of Apply that have ended: who has seen it knows of all that
+// they changed.
+func (t *Table) Revision() uint64 { return t.revision.Load() }
 
 // apply gives a block its new description.
 func (b *block) apply(info *Block, remembered map[Key]Memory) {

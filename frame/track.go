@@ -1,0 +1,173 @@
+package frame
+
+import (
+	"net/netip"
+	"time"
+
+	"prefix_exporter/prefix"
+)
+
+// track follows one series. It is guarded by Recorder.mu.
+type track struct {
+	series *prefix.Series
+	info   *prefix.Block
+	addrs  []netip.Addr // by place, as all that follow
+	slots  []slot
+	latest []Code // the newest result
+	news   []Code // what was decided since the last frame: a loss, if there was one
+	isNew  bool   // news has something
+
+	history [HistoryMinutes]column // the minute m is at m % HistoryMinutes
+	// hours are the sums over history, which are made when somebody asks, and are good
+	// until the minute hoursUntil begins.
+	hours      []sums
+	hoursUntil int64
+}
+
+// slot is one address under the probe of its track.
+type slot struct {
+	generation uint32 // that of the prefix.Slot
+	configured bool
+	loss       prefix.Sample // the newest loss of the minute, if any
+	before     time.Duration // the newest RTT; 0: none
+	now        sums          // of the minute that runs
+}
+
+// only returns the sample of a minute of at most one result.
+func (s *slot) only() prefix.Sample {
+	switch {
+	case s.now.answered > 0:
+		return s.now.min
+	case s.now.lost > 0:
+		return s.loss
+	}
+	return prefix.NoSample
+}
+
+// fit makes the places those of the series as it is now. An address that stays at its
+// place keeps what is known of it.
+func (t *track) fit(snap *prefix.Snapshot) {
+	t.series.Snapshot(snap)
+	t.info, t.addrs = snap.Info, snap.Addrs
+	for len(t.slots) < len(snap.Slots) {
+		t.slots = append(t.slots, slot{})
+		t.latest = append(t.latest, None)
+		t.news = append(t.news, None)
+	}
+	for i := range snap.Slots {
+		to, from := &t.slots[i], &snap.Slots[i]
+		if to.configured && from.Configured && to.generation == from.Generation() {
+			if from.State == prefix.Dark { // perhaps by a rule that has changed
+				t.latest[i] = darken(t.latest[i])
+			}
+			continue
+		}
+		*to = slot{configured: from.Configured, generation: from.Generation()}
+		t.latest[i], t.news[i] = None, None
+		for m := range t.history {
+			t.history[m].forget(i)
+		}
+	}
+	t.hoursUntil = 0
+}
+
+// darken returns the code of the same loss of an address that is dark.
+func darken(c Code) Code {
+	if o, _, ok := c.Lost(); ok {
+		return NewCode(prefix.Sample(o), prefix.Dark)
+	}
+	return c
+}
+
+// take adds one result, and says whether it is of an address that is followed.
+func (t *track) take(r *prefix.Result) bool {
+	place := int(r.Place)
+	if place >= len(t.slots) || !t.slots[place].configured || t.slots[place].generation != r.Generation {
+		return false
+	}
+	s := &t.slots[place]
+	c := NewCode(r.Sample, r.State())
+	t.latest[place] = c
+	t.isNew = true
+	answered := r.Sample >= prefix.FirstRTT
+	if !answered || t.news[place] == None || t.news[place] >= Code(prefix.FirstRTT) {
+		t.news[place] = c
+	}
+	switch {
+	case answered:
+		rtt := max(r.RTT, 1) // 0 stands for none
+		s.now.answer(r.Sample, rtt, s.before)
+		s.before = rtt
+	case r.Counted():
+		s.now.lost++
+		s.loss = r.Sample
+	}
+	return true
+}
+
+// turn ends the minute from and begins the minute to, which comes after it.
+func (t *track) turn(from, to int64) {
+	t.history[from%HistoryMinutes].fill(t.slots)
+	for m := from + 1; m < to && m <= from+HistoryMinutes; m++ {
+		t.history[m%HistoryMinutes] = column{}
+	}
+}
+
+// reset forgets all minutes.
+func (t *track) reset() {
+	t.history = [HistoryMinutes]column{}
+	t.hoursUntil = 0
+	for i := range t.slots {
+		t.slots[i].now = sums{}
+	}
+}
+
+// sumUp adds up the whole minutes before now, unless that has been done.
+func (t *track) sumUp(now int64) {
+	if t.hoursUntil == now+1 && len(t.hours) == len(t.slots) {
+		return
+	}
+	t.hours = append(t.hours[:0], make([]sums, len(t.slots))...)
+	before := make([]time.Duration, len(t.slots))
+	for m := now; m < now+HistoryMinutes; m++ { // the oldest is where the one that runs will be
+		column := &t.history[m%HistoryMinutes]
+		if column.cells == nil && column.single == nil {
+			continue
+		}
+		for i := range t.hours {
+			before[i] = column.addTo(&t.hours[i], i, before[i])
+		}
+	}
+	t.hoursUntil = now + 1
+}
+
+// numbers returns those of the hour up to now. sumUp must have been called.
+func (t *track) numbers(place int) (n Numbers) {
+	s := &t.slots[place]
+	if !s.configured {
+		return n
+	}
+	n.sums = t.hours[place]
+	n.sums.add(&s.now)
+	if n.answered > 0 && s.before > 0 {
+		n.last, n.lasts = float64(s.before), 1
+	}
+	if o, state, ok := t.latest[place].Lost(); ok {
+		n.stale = true
+		if state != prefix.Dark {
+			n.causes[o] = 1
+		}
+	}
+	return n
+}
+
+// minutes appends HistoryMinutes minutes of one place, oldest first, of which the last is now.
+func (t *track) minutes(dst []Minute, place int, now int64) []Minute {
+	var before time.Duration
+	for m := now + 1; m < now+HistoryMinutes; m++ {
+		var s sums
+		before = t.history[m%HistoryMinutes].addTo(&s, place, before)
+		dst = append(dst, newMinute(&s))
+	}
+	return append(dst, newMinute(&t.slots[place].now))
+}
