@@ -21,8 +21,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"prefix_exporter/event"
+	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
 	"prefix_exporter/probe"
+	"prefix_exporter/route"
 	"prefix_exporter/web"
 )
 
@@ -58,9 +60,10 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Started is told, if it is not nil, where the program listens, as soon as it does.
 	Started func([]net.Addr)
-	// NewEngine and NewTCP make the engines; nil: those of package probe.
+	// NewEngine, NewTCP and NewTrace make the engines; nil: those of package probe.
 	NewEngine func(name string, o probe.Options) (probe.Engine, error)
 	NewTCP    func(name string, o probe.Options) (probe.TCPEngine, error)
+	NewTrace  func(o probe.TraceOptions) (probe.TraceEngine, error)
 }
 
 // app is the program between its start and its end.
@@ -70,12 +73,15 @@ type app struct {
 	events    *event.Log
 	pump      *pump
 	table     *prefix.Table
+	frames    *frame.Recorder
+	routes    *route.Table
 	health    *probe.Health
 	engines   *engines
 	reloader  *reloader
 	store     *store // nil: nothing is kept
 	listeners []net.Listener
 	probing   atomic.Bool
+	began     time.Time // when probing did
 	closers   []func() error
 	group     *errgroup.Group
 }
@@ -104,6 +110,9 @@ func (a *app) open(ctx context.Context) error {
 	if a.NewTCP == nil {
 		a.NewTCP = probe.NewTCP
 	}
+	if a.NewTrace == nil {
+		a.NewTrace = probe.NewTrace
+	}
 	loader := &loader{file: a.ConfigFile, optional: a.ConfigOptional}
 	first, err := loader.load()
 	if err != nil {
@@ -119,6 +128,7 @@ func (a *app) open(ctx context.Context) error {
 	a.events = event.New(event.Options{Registerer: a.registry, FirstID: firstEventID(time.Now())})
 	a.pump = &pump{log: a.events}
 	a.table = prefix.NewTable(a.pump.add)
+	a.routes = route.NewTable(func(c route.Change) { a.events.Publish(newRouteEvent(c)) })
 	if a.StoragePath != "" {
 		if err := a.openStore(); err != nil {
 			return err
@@ -126,10 +136,14 @@ func (a *app) open(ctx context.Context) error {
 	}
 	a.health = probe.NewHealth(time.Now)
 	a.registry.MustRegister(a.health)
+	a.frames = frame.New(frame.Options{
+		Table: a.table, Registerer: a.registry,
+		Troubled: func() bool { return len(a.health.Troubles()) > 0 },
+	})
 	if err := a.makeEngines(); err != nil {
 		return err
 	}
-	a.reloader = newReloader(ctx, loader, a.table, a.engines, a.Logger, a.registry)
+	a.reloader = newReloader(ctx, loader, a)
 	return a.reloader.start(first)
 }
 
@@ -143,7 +157,15 @@ func (a *app) makeEngines() error {
 	if err != nil {
 		return err
 	}
-	a.engines = &engines{icmp: icmp, tcp: tcp}
+	trace, err := a.NewTrace(probe.TraceOptions{
+		Record:      a.routes.Record,
+		Destination: a.destination,
+		Logger:      a.Logger, Registerer: a.registry, Health: a.health,
+	})
+	if err != nil {
+		return err
+	}
+	a.engines = &engines{icmp: icmp, tcp: tcp, trace: trace}
 	return nil
 }
 
@@ -179,11 +201,13 @@ func (a *app) run(ctx context.Context) error {
 	// What the engines say last is still logged: the changes are read until the log
 	// of events is closed, whatever the context says.
 	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
+	a.began = time.Now()
 	a.probing.Store(true)
 	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
 	g.Go(func() error { return a.probe(ctx) })
 	g.Go(func() error { return a.pump.run(ctx) })
 	g.Go(func() error { return a.table.Run(ctx) })
+	g.Go(func() error { return a.frames.Run(ctx) })
 	g.Go(func() error { return a.reloader.run(ctx, a.Reload) })
 	if a.store != nil {
 		g.Go(func() error { return a.store.run(ctx, saveInterval) })
@@ -211,8 +235,11 @@ func (a *app) probe(ctx context.Context) error {
 func (a *app) serve(ctx context.Context) {
 	handler, err := web.New(web.Options{
 		TelemetryPath:   a.TelemetryPath,
-		Metrics:         metricsHandler(a.registry, a.table, a.Logger),
+		Metrics:         metricsHandler(a.registry, a.table, a.routes, a.Logger),
 		Table:           a.table,
+		Frames:          a.frames,
+		Events:          a.events,
+		Routes:          a.routes,
 		Prober:          &control{a},
 		EnableLifecycle: a.EnableLifecycle,
 		Version:         version.Version,

@@ -159,7 +159,7 @@ func options(t *testing.T, e *engine, out io.Writer) Options {
 	return Options{
 		ConfigFile: filepath.Join(t.TempDir(), "absent.yml"), ConfigOptional: true, Engine: "auto", EnableLifecycle: true,
 		Web:    &toolkit.FlagConfig{WebListenAddresses: &addresses, WebConfigFile: &webConfig},
-		Logger: logger, NewEngine: e.make, NewTCP: (&connector{}).make,
+		Logger: logger, NewEngine: e.make, NewTCP: (&connector{}).make, NewTrace: (&tracer{}).make,
 	}
 }
 
@@ -298,8 +298,11 @@ func TestWholeProgramWithoutConfiguration(t *testing.T) {
 			t.Errorf("scrape without %s", name)
 		}
 	}
-	if _, page := p.do("GET", "/"); !strings.Contains(page, "127.0.0.0/24") {
-		t.Errorf("landing page without the prefix: %s", page)
+	if _, answer := p.do("GET", "/api/v1/prefixes"); !strings.Contains(answer, `"127.0.0.0/24"`) {
+		t.Errorf("no prefix in %s", answer)
+	}
+	if _, page := p.do("GET", "/"); !strings.Contains(page, "prefix_exporter") {
+		t.Errorf("the page: %s", page)
 	}
 	if err := p.stop(); err != nil {
 		t.Errorf("ended with %v", err)
@@ -307,7 +310,7 @@ func TestWholeProgramWithoutConfiguration(t *testing.T) {
 	for _, line := range []string{
 		`msg="No configuration file, using the built-in configuration"`,
 		`msg="State changed" target_id=` + prefix.TargetID(netip.MustParseAddr("127.0.0.0")) + ` ip=127.0.0.0 prefix=127.0.0.0/24 probe=icmp from=dark to=up outcome=answered`,
-		`msg="Changes of state not logged one by one" changes=246 up=246 down=0 dark=0 missed=0`,
+		`msg="Changes of state not logged one by one" changes=246 up=246 down=0 dark=0 route=0 missed=0`,
 		`msg=Stopping`, `msg=Ended`,
 	} {
 		if !strings.Contains(p.log.String(), line) {

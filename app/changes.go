@@ -96,11 +96,17 @@ func (c *changeLogger) change(e *event.Event) {
 		c.leftOut[e.Type]++
 		return
 	}
-	line := []any{"msg", "State changed", "target_id", e.TargetID, "ip", e.IP, "prefix", e.Prefix, "probe", e.Probe}
+	line := []any{"msg", "State changed", "target_id", e.TargetID, "ip", e.IP, "prefix", e.Prefix}
+	why := "outcome"
+	if e.Type == event.TypeRoute {
+		line[1], why = "Route changed", "detail"
+	} else {
+		line = append(line, "probe", e.Probe)
+	}
 	if e.Port != 0 {
 		line = append(line, "port", e.Port)
 	}
-	line = append(line, "from", e.From, "to", e.To, "outcome", e.Detail, "at", e.Time.UTC().Format(timeFormat), "event", e.ID)
+	line = append(line, "from", e.From, "to", e.To, why, e.Detail, "at", e.Time.UTC().Format(timeFormat), "event", e.ID)
 	level.Info(c.log).Log(line...)
 }
 
@@ -115,7 +121,7 @@ func (c *changeLogger) sumUp() {
 	}
 	level.Info(c.log).Log("msg", "Changes of state not logged one by one", "changes", sum,
 		event.TypeUp, c.leftOut[event.TypeUp], event.TypeDown, c.leftOut[event.TypeDown],
-		event.TypeDark, c.leftOut[event.TypeDark], "missed", c.missed)
+		event.TypeDark, c.leftOut[event.TypeDark], event.TypeRoute, c.leftOut[event.TypeRoute], "missed", c.missed)
 	clear(c.leftOut)
 	c.missed = 0
 }

@@ -125,7 +125,7 @@ func TestFloodsAreSummedUp(t *testing.T) {
 					l.Publish(newEvent(change(prefix.Up, prefix.Down)))
 				}
 			},
-			300, []string{"changes=9700 up=0 down=9700 dark=0 missed=0"},
+			300, []string{"changes=9700 up=0 down=9700 dark=0 route=0 missed=0"},
 		},
 		"a start": {
 			func(l *event.Log) {
@@ -133,7 +133,7 @@ func TestFloodsAreSummedUp(t *testing.T) {
 					l.Publish(newEvent(change(prefix.Dark, prefix.Up)))
 				}
 			},
-			10, []string{"changes=990 up=990 down=0 dark=0 missed=0"},
+			10, []string{"changes=990 up=990 down=0 dark=0 route=0 missed=0"},
 		},
 		"each second has its own sum, without waiting for the next event": {
 			func(l *event.Log) {
@@ -145,9 +145,9 @@ func TestFloodsAreSummedUp(t *testing.T) {
 				}
 			},
 			900, []string{
-				"changes=1 up=0 down=1 dark=0 missed=0",
-				"changes=1 up=0 down=1 dark=0 missed=0",
-				"changes=1 up=0 down=1 dark=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
 			},
 		},
 	} {

@@ -36,7 +36,7 @@ func (c *control) Reload(ctx context.Context) error { return c.app.reloader.relo
 
 // Trace implements web.Prober.
 func (c *control) Trace(ctx context.Context, addr netip.Addr, d time.Duration) error {
-	err := c.app.engines.trace(ctx, addr, d)
+	err := c.app.engines.follow(ctx, addr, d)
 	if errors.Is(err, probe.ErrNoTarget) {
 		return web.ErrNoTarget
 	}

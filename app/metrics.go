@@ -10,6 +10,7 @@ import (
 
 	"prefix_exporter/collector"
 	"prefix_exporter/prefix"
+	"prefix_exporter/route"
 )
 
 // newRegistry makes the registry of all metrics that are not of the table, with those
@@ -24,7 +25,7 @@ func newRegistry() *prometheus.Registry {
 	return r
 }
 
-// metricsHandler serves a scrape: the table and the registry together.
-func metricsHandler(r *prometheus.Registry, table *prefix.Table, logger log.Logger) http.Handler {
-	return collector.New(table).Handler(r, r, collector.Options{Logger: logger})
+// metricsHandler serves a scrape: the tables and the registry together.
+func metricsHandler(r *prometheus.Registry, table *prefix.Table, routes *route.Table, logger log.Logger) http.Handler {
+	return collector.New(table, routes).Handler(r, r, collector.Options{Logger: logger})
 }

@@ -7,6 +7,7 @@ import (
 	"prefix_exporter/config"
 	"prefix_exporter/prefix"
 	"prefix_exporter/probe"
+	"prefix_exporter/route"
 )
 
 // blocksOf returns the blocks of a configuration for the table, which owns them from
@@ -27,10 +28,11 @@ type handles interface {
 
 var _ handles = (*prefix.Table)(nil)
 
-// targets are what the engines are given: addresses, and ports of addresses.
+// targets are what the engines are given: addresses, ports of addresses, and routes.
 type targets struct {
-	icmp []probe.Target
-	tcp  []probe.TCPTarget
+	icmp  []probe.Target
+	tcp   []probe.TCPTarget
+	trace []probe.TraceTarget
 }
 
 // targetsOf returns the targets of a configuration for the engines. Those that have no slot
@@ -45,7 +47,7 @@ func targetsOf(c *config.Config, slots handles) (list targets) {
 			}
 		}
 	}
-	list = targets{make([]probe.Target, 0, n), make([]probe.TCPTarget, 0, ports)}
+	list = targets{icmp: make([]probe.Target, 0, n), tcp: make([]probe.TCPTarget, 0, ports)}
 	handle := func(addr netip.Addr, p prefix.Probe) prefix.Handle {
 		h, ok := slots.Handle(addr, p)
 		if !ok {
@@ -55,6 +57,7 @@ func targetsOf(c *config.Config, slots handles) (list targets) {
 	}
 	for i := range c.Blocks {
 		b := &c.Blocks[i]
+		list.trace = append(list.trace, routesOf(b)...)
 		for j, t := range b.Targets {
 			s := b.Settings[j]
 			id := prefix.TargetID(t.Addr)
@@ -77,4 +80,36 @@ func targetsOf(c *config.Config, slots handles) (list targets) {
 		}
 	}
 	return list
+}
+
+// routesOf returns the routes to a block: to the addresses that are configured, or one to
+// an address that is chosen later. They leave as the echo requests to the same address do; where
+// entries of one block differ in that, one that is chosen later as those to the first address.
+func routesOf(b *config.Block) (list []probe.TraceTarget) {
+	if b.Trace == nil {
+		return nil
+	}
+	addrs := b.Trace.Addresses
+	if len(addrs) == 0 {
+		addrs = []netip.Addr{{}}
+	}
+	for _, addr := range addrs {
+		at := max(0, slices.IndexFunc(b.Targets, func(t prefix.Target) bool { return t.Addr == addr }))
+		list = append(list, probe.TraceTarget{
+			Key:      route.Key{Prefix: b.Prefix, Addr: addr},
+			Interval: b.Trace.Interval, Timeout: b.Trace.Timeout, MaxHops: b.Trace.MaxHops,
+			Protocol: b.Trace.Protocol, Port: b.Trace.Port,
+			Source: b.Settings[at].Source, Interface: b.Settings[at].Interface,
+		})
+	}
+	return list
+}
+
+// specsOf returns the routes as the table of routes wants them.
+func specsOf(list []probe.TraceTarget) []route.Spec {
+	specs := make([]route.Spec, len(list))
+	for i, t := range list {
+		specs[i] = route.Spec{Key: t.Key, Protocol: t.Protocol, Port: t.Port}
+	}
+	return specs
 }

@@ -14,6 +14,7 @@ import (
 
 	"prefix_exporter/config"
 	"prefix_exporter/prefix"
+	"prefix_exporter/route"
 )
 
 // loader reads the configuration file.
@@ -44,6 +45,7 @@ func (l *loader) load() (loaded, error) {
 type reloader struct {
 	loader  *loader
 	table   *prefix.Table
+	routes  *route.Table
 	engines *engines
 	logger  log.Logger
 	// ending is the context of the whole program: a reload that has begun ends with
@@ -55,9 +57,9 @@ type reloader struct {
 	successful, since prometheus.Gauge
 }
 
-func newReloader(ending context.Context, l *loader, t *prefix.Table, e *engines, logger log.Logger, r prometheus.Registerer) *reloader {
+func newReloader(ending context.Context, l *loader, a *app) *reloader {
 	re := &reloader{
-		loader: l, table: t, engines: e, logger: logger, ending: ending, turn: make(chan struct{}, 1),
+		loader: l, table: a.table, routes: a.routes, engines: a.engines, logger: a.Logger, ending: ending, turn: make(chan struct{}, 1),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "prefix_exporter_config_last_reload_successful",
 			Help: "Whether the last attempt to load the configuration succeeded.",
@@ -67,7 +69,7 @@ func newReloader(ending context.Context, l *loader, t *prefix.Table, e *engines,
 			Help: "When the configuration that is in force was loaded, as a Unix time.",
 		}),
 	}
-	r.MustRegister(re.successful, re.since)
+	a.registry.MustRegister(re.successful, re.since)
 	return re
 }
 
@@ -76,8 +78,7 @@ func (r *reloader) start(first loaded) error {
 	if first.builtin {
 		level.Info(r.logger).Log("msg", "No configuration file, using the built-in configuration", "file", r.loader.file)
 	}
-	r.table.Apply(blocksOf(first.Config))
-	list := targetsOf(first.Config, r.table)
+	list := r.fill(first.Config)
 	if err := r.engines.apply(r.ending, list, nil); err != nil {
 		return err
 	}
@@ -124,7 +125,7 @@ func (r *reloader) succeed(c loaded, list targets) {
 	r.successful.Set(1)
 	r.since.SetToCurrentTime()
 	level.Info(r.logger).Log("msg", "Configuration loaded",
-		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", len(list.icmp), "ports", len(list.tcp))
+		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", len(list.icmp), "ports", len(list.tcp), "routes", len(list.trace))
 }
 
 // replace does the work of a reload. The engines can refuse a configuration (a source
@@ -154,8 +155,7 @@ func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err 
 	if err := r.engines.apply(ctx, before, back); err != nil {
 		return next, list, err
 	}
-	r.table.Apply(blocksOf(next.Config))
-	list = targetsOf(next.Config, r.table)
+	list = r.fill(next.Config)
 	if slices.Equal(before.icmp, list.icmp) && slices.Equal(before.tcp, list.tcp) {
 		return next, list, nil
 	}
@@ -165,11 +165,19 @@ func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err 
 	return next, list, nil
 }
 
+// fill puts a configuration into the tables, which cannot fail, and returns the targets with
+// their handles.
+func (r *reloader) fill(c *config.Config) targets {
+	r.table.Apply(blocksOf(c))
+	list := targetsOf(c, r.table)
+	r.routes.Apply(specsOf(list.trace))
+	return list
+}
+
 // restore goes back to the current configuration after step 3 has failed: addresses
 // that were to go away have lost their counters then, all others have not.
 func (r *reloader) restore(ctx context.Context) error {
-	r.table.Apply(blocksOf(r.current.Config))
-	list := targetsOf(r.current.Config, r.table)
+	list := r.fill(r.current.Config)
 	if err := r.engines.apply(ctx, list, nil); err != nil {
 		return fmt.Errorf("going back to the old configuration: %w", err)
 	}

@@ -1,5 +1,5 @@
-// Package collector turns the state of a prefix.Table into Prometheus metrics at
-// scrape time. What exists once per address is written by encoders of its own, a
+// Package collector turns the state of a prefix.Table and a route.Table into Prometheus metrics
+// at scrape time. What exists once per address is written by encoders of its own, a
 // hundred times faster than general ones; everything else goes through client_golang.
 package collector
 
@@ -7,24 +7,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"prefix_exporter/prefix"
+	"prefix_exporter/route"
 )
 
-// Collector shows one table. Its Handler may be scraped from any goroutine.
+// Collector shows one table of each. Its Handler may be scraped from any goroutine.
 type Collector struct {
-	table *prefix.Table
-	cache *cache
-	descs *descs
+	table  *prefix.Table
+	routes *route.Table // nil: none
+	cache  *cache
+	descs  *descs
 }
 
-// New makes a collector of a table. It reads the table only while it is scraped.
-func New(table *prefix.Table) *Collector {
-	return &Collector{table: table, cache: newCache(), descs: newDescs()}
+// New makes a collector of a table of prefixes and one of routes; nil: there are no routes. It
+// reads them only while it is scraped.
+func New(table *prefix.Table, routes *route.Table) *Collector {
+	return &Collector{table: table, routes: routes, cache: newCache(), descs: newDescs()}
 }
 
-// descs describe the families with one series per prefix, and probe, for client_golang.
+// descs describe, for client_golang, the families with one series per prefix, and probe, and those
+// of routes.
 type descs struct {
 	rtt, sent, lost, targets map[prefix.Kind]*prometheus.Desc
 	tenant, nominal          *prometheus.Desc
+
+	routeHops, routeChanges, routeHopRTT, routeHopLoss *prometheus.Desc
 }
 
 func newDescs() *descs {
@@ -35,6 +41,11 @@ func newDescs() *descs {
 		targets: descByKind(metric(Targets)),
 		tenant:  desc(metric(TenantInfo)),
 		nominal: desc(metric(NominalRTT)),
+
+		routeHops:    desc(metric(RouteHops)),
+		routeChanges: desc(metric(RouteChanges)),
+		routeHopRTT:  desc(metric(RouteHopRTT)),
+		routeHopLoss: desc(metric(RouteHopLoss)),
 	}
 }
 

@@ -151,7 +151,7 @@ func gathered(t testing.TB, cs ...prometheus.Collector) []*dto.MetricFamily {
 // encode writes a scrape of a table in one format.
 func encode(t testing.TB, c *Collector, format expfmt.Format, more ...*dto.MetricFamily) []byte {
 	t.Helper()
-	s := newScrape(c.descs)
+	s := newScrape(c)
 	s.state.read(c.table, c.cache)
 	var out bytes.Buffer
 	if _, err := s.write(&out, false, format, more, func(err error) { t.Error(err) }); err != nil {
@@ -162,7 +162,7 @@ func encode(t testing.TB, c *Collector, format expfmt.Format, more ...*dto.Metri
 
 func checkAgainstPlain(t *testing.T, table *prefix.Table) {
 	t.Helper()
-	c := New(table)
+	c := New(table, nil)
 	families := gathered(t, plain{table})
 	for _, format := range formats {
 		var out bytes.Buffer

@@ -66,7 +66,7 @@ func TestScrapeIsTheGoldenFile(t *testing.T) {
 		{"histograms.golden", []prefix.PerAddress{prefix.PerAddressClassic, prefix.PerAddressNative}},
 	} {
 		t.Run(test.file, func(t *testing.T) {
-			c := New(smallTable(t, test.per...))
+			c := New(smallTable(t, test.per...), smallRoutes())
 			got := string(scraped(t, c, expfmt.FmtText))
 			path := filepath.Join("testdata", test.file)
 			if *update {
@@ -92,16 +92,16 @@ func TestScrapeIsTheGoldenFile(t *testing.T) {
 	}
 }
 
-// scraped is a whole scrape: of prefixes and of addresses.
+// scraped is a whole scrape: of prefixes, of addresses and of routes.
 func scraped(t testing.TB, c *Collector, format expfmt.Format) []byte {
 	t.Helper()
 	var st state
 	st.read(c.table, c.cache)
-	return encode(t, c, format, gathered(t, prefixes{&st, c.descs})...)
+	return encode(t, c, format, gathered(t, prefixes{&st, c.descs}, routes{c.routes, c.descs})...)
 }
 
 func TestFamiliesAreSortedByName(t *testing.T) {
-	c := New(smallTable(t, prefix.PerAddressNone, prefix.PerAddressNone))
+	c := New(smallTable(t, prefix.PerAddressNone, prefix.PerAddressNone), smallRoutes())
 	last := ""
 	for line := range strings.Lines(string(scraped(t, c, expfmt.FmtText))) {
 		name, ok := strings.CutPrefix(line, "# TYPE ")

@@ -142,7 +142,7 @@ func (h *handler) acquire() (*scrape, bool) {
 	s := h.idle
 	h.idle = nil
 	if s == nil {
-		s = newScrape(h.descs)
+		s = newScrape(h.Collector)
 	}
 	return s, true
 }

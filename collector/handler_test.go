@@ -25,10 +25,10 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// newHandler serves a table as the program does: with the self metrics beside it.
+// newHandler serves a table as the program does: with routes and the self metrics beside it.
 func newHandler(table *prefix.Table, o Options) (http.Handler, *prometheus.Registry) {
 	registry := prometheus.NewRegistry()
-	return New(table).Handler(registry, registry, o), registry
+	return New(table, smallRoutes()).Handler(registry, registry, o), registry
 }
 
 // get scrapes and returns the body without its compression.
@@ -176,7 +176,7 @@ func TestAFailingGathererDoesNotHideTheRest(t *testing.T) {
 		}, errors.New("one collector is ill")
 	})
 	registry := prometheus.NewRegistry()
-	h := New(smallTable(t, prefix.PerAddressNone, prefix.PerAddressNone)).Handler(failing, registry, Options{})
+	h := New(smallTable(t, prefix.PerAddressNone, prefix.PerAddressNone), smallRoutes()).Handler(failing, registry, Options{})
 	w, body := get(t, h, string(expfmt.FmtOpenMetrics_1_0_0), "") // which has no histograms with fractions
 	if w.Code != http.StatusOK {
 		t.Errorf("status %d", w.Code)

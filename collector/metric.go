@@ -1,11 +1,21 @@
 package collector
 
+import (
+	"strconv"
+
+	"prefix_exporter/route"
+)
+
 // The names of the metrics of this package, as users query them.
 const (
 	LostTotal       = "prefix_lost_total"
 	NominalRTT      = "prefix_nominal_rtt_seconds"
 	PrefixInfo      = "prefix_info"
 	RTT             = "prefix_rtt_seconds"
+	RouteChanges    = "prefix_route_changes_total"
+	RouteHopLoss    = "prefix_route_hop_loss_ratio"
+	RouteHopRTT     = "prefix_route_hop_rtt_seconds"
+	RouteHops       = "prefix_route_hops"
 	SentTotal       = "prefix_sent_total"
 	TargetInfo      = "prefix_target_info"
 	TargetLostTotal = "prefix_target_lost_total"
@@ -38,7 +48,7 @@ type Metric struct {
 	// Labels are in the order of the documentation. A port is there for tcp only;
 	// PrefixInfo also has the extra labels of the configuration.
 	Labels []string
-	Unit   string // seconds or bytes; empty: a number or a yes or no
+	Unit   string // seconds, bytes or ratio; empty: a number or a yes or no
 	Help   string // one sentence without backslashes, quotes and newlines
 }
 
@@ -47,6 +57,7 @@ type Metric struct {
 func Metrics() []Metric {
 	probe := []string{"prefix", "probe", labelPort}
 	target := []string{"prefix", "ip", "probe", labelPort}
+	hop := []string{"prefix", "ip", "ttl", "router"}
 	return []Metric{
 		{ScrapeDuration, typeHistogram, []string{"format"}, "seconds", "Time from a scrape's arrival until its last byte was handed to the network."},
 		{ScrapeErrors, typeCounter, []string{"cause"}, "", "Scrapes that failed or lack something: busy (turned away, too many at once), gather, encode or write."},
@@ -54,6 +65,10 @@ func Metrics() []Metric {
 		{PrefixInfo, typeGauge, []string{"prefix", "name", "router", "tenants"}, "", "What the configuration says of a prefix; always 1."},
 		{LostTotal, typeCounter, append(probe, labelReason), "", "Lost probes, by reason, summed over the known addresses of a prefix."},
 		{NominalRTT, typeGauge, []string{"prefix"}, "seconds", "Reference RTT of a prefix, configured or learned."},
+		{RouteChanges, typeCounter, []string{"prefix", "ip"}, "", "Changes of the path to an address, each seen in two rounds."},
+		{RouteHopLoss, typeGauge, hop, "ratio", "Share of the last " + strconv.Itoa(route.LossRounds) + " rounds in which a router on the current path did not answer, though others behind it may have."},
+		{RouteHopRTT, typeGauge, hop, "seconds", "Round-trip time to a router on the current path in the newest round; absent if it did not answer."},
+		{RouteHops, typeGauge, []string{"prefix", "ip"}, "", "Hops of the current path to an address that is reached."},
 		{RTT, typeHistogram, probe, "seconds", "Round-trip times of all addresses of a prefix."},
 		{SentTotal, typeCounter, probe, "", "Probes whose outcome is known, summed over the known addresses of a prefix."},
 		{TargetInfo, typeGauge, []string{"prefix", "ip", "name", "target_id"}, "", "What the configuration says of an address that is known or has a name; always 1."},

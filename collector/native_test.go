@@ -76,7 +76,7 @@ func TestHistogramsAreThoseOfClientGolang(t *testing.T) {
 				t.Errorf("prefix (-client_golang +ours):\n%s", diff)
 			}
 			want.Bucket = nil // an address with a native histogram has no classic one
-			for _, f := range decode(t, expfmt.FmtProtoDelim, encode(t, New(table), expfmt.FmtProtoDelim)) {
+			for _, f := range decode(t, expfmt.FmtProtoDelim, encode(t, New(table, nil), expfmt.FmtProtoDelim)) {
 				if f.GetName() != TargetRTT {
 					continue
 				}

@@ -14,16 +14,19 @@ import (
 // scrape is the memory that one scrape needs. It is kept for the next one.
 type scrape struct {
 	state    state
-	registry *prometheus.Registry // of what exists once per prefix
+	registry *prometheus.Registry // of what exists once per prefix, and of routes
 	families []Metric             // of what exists once per address, sorted by name
 	writer   writer
 	protobuf protobuf
 	gzip     *gzip.Writer
 }
 
-func newScrape(d *descs) *scrape {
+func newScrape(c *Collector) *scrape {
 	s := &scrape{registry: prometheus.NewRegistry()}
-	s.registry.MustRegister(prefixes{&s.state, d})
+	s.registry.MustRegister(prefixes{&s.state, c.descs})
+	if c.routes != nil {
+		s.registry.MustRegister(routes{c.routes, c.descs})
+	}
 	for _, name := range []string{TargetInfo, TargetLostTotal, TargetRTT, TargetSentTotal, TargetUp} {
 		s.families = append(s.families, metric(name))
 	}

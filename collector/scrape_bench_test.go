@@ -52,7 +52,7 @@ func BenchmarkScrape(b *testing.B) {
 		for _, name := range []string{"text", "openmetrics", "protobuf"} {
 			for _, compression := range []string{"identity", "gzip"} {
 				b.Run(fmt.Sprintf("histograms=%v/%s/%s", per, name, compression), func(b *testing.B) {
-					benchmarkScrape(b, New(table), formats[name], compression)
+					benchmarkScrape(b, New(table, nil), formats[name], compression)
 				})
 			}
 		}
@@ -108,7 +108,7 @@ func BenchmarkMemory(b *testing.B) {
 				table := largeTable(per)
 				const targets = 3 * 40 * 256
 				b.ReportMetric(float64(heap()-before)/targets, "table-B/target")
-				c := New(table)
+				c := New(table, nil)
 				registry := prometheus.NewRegistry()
 				h := c.Handler(registry, registry, Options{})
 				for _, format := range formats {

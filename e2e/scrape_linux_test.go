@@ -28,7 +28,7 @@ import (
 const everything = `
 defaults: {tcp: off, trace: off}
 prefixes:
-  - {prefix: 127.0.0.0/28, name: Loopback, router: lo, tenants: [team-a], labels: {site: here}, nominal_rtt: 5ms, names: {127.0.0.1: localhost}}
+  - {prefix: 127.0.0.0/28, trace: {interval: 1s, timeout: 500ms}, name: Loopback, router: lo, tenants: [team-a], labels: {site: here}, nominal_rtt: 5ms, names: {127.0.0.1: localhost}}
   - {prefix: 127.0.1.0/28, histograms: {per_address: %s}}
   - {prefix: 192.0.2.0/28}
 `

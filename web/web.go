@@ -1,6 +1,6 @@
-// Package web is the HTTP face of the exporter: metrics, a landing page, health,
-// reload and packet tracing. It shows the state of package prefix and asks its
-// owner for everything that changes something.
+// Package web is the HTTP face of the exporter: the live page, the JSON API and the streams
+// behind it, metrics, health, reload and packet tracing. It shows the state of package
+// prefix and asks its owner for everything that changes something.
 package web
 
 import (
@@ -15,13 +15,17 @@ import (
 
 	"github.com/go-kit/log"
 
+	"prefix_exporter/event"
+	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
+	"prefix_exporter/route"
 )
 
 // The paths that are served beside the telemetry path.
 const (
-	pathLanding  = "/"
-	pathStyle    = "/landing.css"
+	pathPage     = "/"
+	pathIP       = "/ip/" // the page, too: which address it shows is the client's business
+	pathAssets   = "/assets/"
 	pathHealthy  = "/-/healthy"
 	pathReady    = "/-/ready"
 	pathReload   = "/-/reload"
@@ -57,18 +61,25 @@ type Prober interface {
 	Trace(ctx context.Context, addr netip.Addr, d time.Duration) error
 }
 
-// Options is what the pages are made of. Prober, Table, Metrics and Logger must be set.
+// Options is what the pages are made of. Prober, Table, Frames, Events, Metrics and Logger must
+// be set.
 type Options struct {
 	// TelemetryPath is where Metrics is served; empty: DefaultTelemetryPath.
 	TelemetryPath string
 	Metrics       http.Handler
 	Table         *prefix.Table
-	Prober        Prober
+	// Frames records Table, and Events has its changes.
+	Frames *frame.Recorder
+	Events *event.Log
+	Routes *route.Table // nil: nothing is traced
+	Prober Prober
 	// EnableLifecycle allows reload and trace over HTTP.
 	EnableLifecycle bool
-	// Version is shown on the landing page.
+	// Version is shown on the page.
 	Version string
 	Logger  log.Logger
+
+	writeTimeout time.Duration // of tests; 0: the constant
 }
 
 // CheckTelemetryPath returns an error if metrics cannot be served at this path.
@@ -76,13 +87,16 @@ func CheckTelemetryPath(path string) error {
 	switch {
 	case !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "{} "):
 		return fmt.Errorf("telemetry path %q: must begin with / and hold no space or brace", path)
-	case strings.TrimSuffix(path, "/") != pathpkg.Clean(path) && path != pathLanding:
+	case strings.TrimSuffix(path, "/") != pathpkg.Clean(path) && path != pathPage:
 		return fmt.Errorf("telemetry path %q: must be clean: %s", path, pathpkg.Clean(path))
-	case path == pathLanding, path == pathStyle, strings.HasPrefix(path, pathReserved):
+	case path == pathPage, under(path, pathIP), under(path, pathAssets), under(path, "/api/"), under(path, pathReserved):
 		return fmt.Errorf("telemetry path %q: is used otherwise; the default is %s", path, DefaultTelemetryPath)
 	}
 	return nil
 }
+
+// under says whether a path is a folder, or in it.
+func under(path, folder string) bool { return strings.HasPrefix(path+"/", folder) }
 
 // New makes the handler of all pages.
 func New(o Options) (http.Handler, error) {
@@ -92,10 +106,18 @@ func New(o Options) (http.Handler, error) {
 	if err := CheckTelemetryPath(o.TelemetryPath); err != nil {
 		return nil, err
 	}
+	client, err := newAssets()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
 	mux.Handle("GET "+o.TelemetryPath, o.Metrics)
-	mux.Handle("GET "+pathLanding+"{$}", newLanding(o))
-	mux.HandleFunc("GET "+pathStyle, serveStyle)
+	mux.HandleFunc("GET "+pathPage+"{$}", client.page)
+	mux.HandleFunc("GET "+pathIP+"{ip}", client.page)
+	mux.HandleFunc("GET "+pathAssets, client.file)
+	a := newAPI(o)
+	a.register(mux)
+	a.registerRoutes(mux)
 	mux.HandleFunc("GET "+pathHealthy, healthy)
 	mux.HandleFunc("GET "+pathReady, o.ready)
 	for path, handler := range map[string]http.HandlerFunc{pathReload: o.reload, pathTrace: o.trace} {

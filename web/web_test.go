@@ -13,13 +13,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/go-kit/log"
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"prefix_exporter/event"
+	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
 )
 
@@ -50,42 +52,13 @@ func (p *prober) Trace(_ context.Context, addr netip.Addr, d time.Duration) erro
 	return p.err
 }
 
-// table holds two prefixes with an address in each state.
-func table(t *testing.T) *prefix.Table {
-	t.Helper()
-	table := prefix.NewTable(nil)
-	icmp := prefix.TargetProbe{DownAfter: 1, UpAfter: 1}
-	block := func(p, name string, hosts ...string) prefix.Block {
-		b := prefix.Block{Prefix: netip.MustParsePrefix(p), Name: name, Router: "PA2"}
-		for _, h := range hosts {
-			b.Targets = append(b.Targets, prefix.Target{Addr: netip.MustParseAddr(h), Probes: []prefix.TargetProbe{icmp}})
-		}
-		return b
-	}
-	table.Apply([]prefix.Block{
-		block("192.0.2.0/24", `<PAR & "1">`, "192.0.2.1", "192.0.2.2", "192.0.2.3"),
-		block("2001:db8::/64", "v6", "2001:db8::1"),
-	})
-	for _, result := range []struct {
-		addr    string
-		outcome prefix.Outcome
-	}{
-		{"192.0.2.1", prefix.Answered}, {"192.0.2.2", prefix.Answered}, {"192.0.2.2", prefix.Timeout},
-	} {
-		h, ok := table.Handle(netip.MustParseAddr(result.addr), prefix.Probe{})
-		if !ok {
-			t.Fatalf("no slot for %s", result.addr)
-		}
-		table.Record(h, time.Now(), result.outcome, time.Millisecond)
-	}
-	return table
-}
-
 func handler(t *testing.T, p *prober, lifecycle bool) http.Handler {
 	t.Helper()
+	table := prefix.NewTable(nil)
 	h, err := New(Options{
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("metrics\n")) }),
-		Table:   table(t), Prober: p, EnableLifecycle: lifecycle, Version: "1.2.3", Logger: log.NewNopLogger(),
+		Table:   table, Frames: frame.New(frame.Options{Table: table}), Events: event.New(event.Options{Registerer: prometheus.NewRegistry()}),
+		Prober: p, EnableLifecycle: lifecycle, Version: "1.2.3", Logger: log.NewNopLogger(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -213,27 +186,6 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-func TestLandingPage(t *testing.T) {
-	for name, p := range map[string]*prober{
-		"healthy":   {ready: true},
-		"not-ready": {},
-		"unhealthy": {ready: true, troubles: []Trouble{{Reason: "clock_step", Detail: "the clock went back by <2s>"}}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { // for a clock that stands still
-				for i := range p.troubles {
-					p.troubles[i].Last = time.Now().Add(-30 * time.Second)
-				}
-				w := request(handler(t, p, false), "GET", "/", "")
-				if got := w.Header().Get("Content-Type"); w.Code != 200 || got != "text/html; charset=utf-8" {
-					t.Errorf("got status %d, %s", w.Code, got)
-				}
-				golden(t, "landing-"+name+".html", w.Body.Bytes())
-			})
-		})
-	}
-}
-
 func golden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
@@ -252,16 +204,9 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func TestStyle(t *testing.T) {
-	w := request(handler(t, &prober{}, false), "GET", "/landing.css", "")
-	if got := w.Header().Get("Content-Type"); w.Code != 200 || got != "text/css; charset=utf-8" || w.Body.Len() == 0 {
-		t.Errorf("got status %d, %s, %d bytes", w.Code, got, w.Body.Len())
-	}
-}
-
 func TestSecurityHeaders(t *testing.T) {
 	h := handler(t, &prober{}, false)
-	for _, path := range []string{"/", "/metrics", "/-/ready", "/nothing"} {
+	for _, path := range []string{"/", "/metrics", "/-/ready", "/nothing", "/api/v1/summary"} {
 		w := request(h, "GET", path, "")
 		for name, want := range securityHeaders {
 			if got := w.Header().Get(name); got != want {
@@ -282,12 +227,14 @@ func TestSecurityHeaders(t *testing.T) {
 func TestTelemetryPath(t *testing.T) {
 	for path, want := range map[string]string{
 		"/metrics": "", "/a/b": "", "/metrics/": "",
-		"":             `telemetry path "": must begin with / and hold no space or brace`,
-		"metrics":      `telemetry path "metrics": must begin with / and hold no space or brace`,
-		"/{x}":         `telemetry path "/{x}": must begin with / and hold no space or brace`,
-		"/":            `telemetry path "/": is used otherwise; the default is /metrics`,
-		"/landing.css": `telemetry path "/landing.css": is used otherwise; the default is /metrics`,
-		"/-/ready":     `telemetry path "/-/ready": is used otherwise; the default is /metrics`,
+		"":          `telemetry path "": must begin with / and hold no space or brace`,
+		"metrics":   `telemetry path "metrics": must begin with / and hold no space or brace`,
+		"/{x}":      `telemetry path "/{x}": must begin with / and hold no space or brace`,
+		"/":         `telemetry path "/": is used otherwise; the default is /metrics`,
+		"/ip":       `telemetry path "/ip": is used otherwise; the default is /metrics`,
+		"/assets/a": `telemetry path "/assets/a": is used otherwise; the default is /metrics`,
+		"/api/v1/x": `telemetry path "/api/v1/x": is used otherwise; the default is /metrics`,
+		"/-/ready":  `telemetry path "/-/ready": is used otherwise; the default is /metrics`,
 	} {
 		got := ""
 		if err := CheckTelemetryPath(path); err != nil {

@@ -51,7 +51,7 @@ func main() {
 	app.Flag("silent", "How many of a hundred addresses swallow the SYN.").Default("0").IntVar(&o.silent)
 	app.Flag("interval", "Time between two connections to a port.").Default("10s").DurationVar(&o.interval)
 	app.Flag("timeout", "How long a handshake may take.").Default("4s").DurationVar(&o.timeout)
-	app.Flag("tick", "The tick of the bare loop; a ratio is only fair with that of the exporter.").Default("4ms").DurationVar(&o.tick)
+	app.Flag("tick", "The tick of the bare loop; a ratio is only fair with that of the exporter.").Default("10ms").DurationVar(&o.tick)
 	app.Flag("warmup", "How long each runs before it is measured.").Default("5s").DurationVar(&o.warmup)
 	app.Flag("duration", "How long each is measured.").Default("10s").DurationVar(&o.duration)
 	app.Flag("pairs", "How many turns.").Default("3").IntVar(&o.pairs)

@@ -48,8 +48,10 @@ func nameVersion() {
 type arguments struct {
 	command   string
 	checkFile string
+	healthURL string
 	logLevel  string
 	logFormat string
+	trace     traceArguments
 	options   app.Options
 }
 
@@ -81,6 +83,8 @@ func parse(args []string, stdout, stderr io.Writer) (a arguments, err error) {
 	cli.Command("run", "Probe and serve (the default).").Default()
 	check := cli.Command("check", "Validate a configuration file and say what it will cost.")
 	check.Arg("FILE", "Configuration file.").Required().StringVar(&a.checkFile)
+	traceCommand(cli, &a.trace)
+	healthCommand(cli, &a.healthURL)
 
 	a.command, err = cli.Parse(args)
 	o.ConfigOptional = !explicit
@@ -94,9 +98,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "%s: error: %v, try --help\n", name, err)
 		return 1
 	}
-	if a.command == "check" {
+	switch a.command {
+	case "check":
 		err = check(a.checkFile, stdout)
-	} else {
+	case "trace":
+		err = traceRoute(a, stdout, stderr)
+	case "healthy":
+		err = healthy(context.Background(), a.healthURL)
+	default:
 		err = serve(a, stderr)
 	}
 	if err != nil {

@@ -116,7 +116,7 @@ func TestCommandLine(t *testing.T) {
 		stdout, stderr string // regular expressions
 	}{
 		"the version":              {[]string{"--version"}, 0, `^prefix_exporter, version `, `^$`},
-		"the help names each flag": {[]string{"--help"}, 0, `(?s)--config.file=.*--web.listen-address=:10240.*--web.config.file=.*--web.telemetry-path=.*web.enable-lifecycle.*--storage.path=.*--probe.engine=.*--log.level=.*--log.format=.*\nrun\*\n.*\ncheck <FILE>\n`, `^$`},
+		"the help names each flag": {[]string{"--help"}, 0, `(?s)--config.file=.*--web.listen-address=:10240.*--web.config.file=.*--web.telemetry-path=.*web.enable-lifecycle.*--storage.path=.*--probe.engine=.*--log.level=.*--log.format=.*\nrun\*\n.*\ncheck <FILE>\n.*trace .*<IP>\n.*healthy \[<URL>\]\n`, `^$`},
 		"a flag that is unknown":   {[]string{"--nope"}, 1, `^$`, `^prefix_exporter: error: unknown long flag '--nope', try --help\n$`},
 		"a command that is unknown": {
 			[]string{"ping"}, 1, `^$`, `^prefix_exporter: error: unexpected ping, try --help\n$`,

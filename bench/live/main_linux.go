@@ -1,0 +1,161 @@
+// Command live measures what open pages cost: the whole program, in a process of its own,
+// probes ten thousand addresses of a simulated internet (package netsim), once a second by ICMP and
+// once a minute by TCP, while nobody looks, while pages are open, and while there are also
+// a thousand subscribers of events that never read. It prints a Markdown table. It needs root.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kingpin/v2"
+	toolkit "github.com/prometheus/exporter-toolkit/web"
+
+	"prefix_exporter/app"
+	"prefix_exporter/netsim"
+	"prefix_exporter/probe"
+)
+
+// address is where the exporter listens. The namespace is ours alone.
+const address = "127.0.0.1:10240"
+
+type options struct {
+	prefixes, pages, silent int
+	duration                time.Duration
+}
+
+func main() {
+	var o options
+	var config string
+	cli := kingpin.New("live", "Measure what open pages cost the exporter. Needs root.")
+	cli.HelpFlag.Short('h')
+	cli.Command("run", "Measure (the default).").Default()
+	cli.Flag("prefixes", "How many /24s.").Default("40").IntVar(&o.prefixes)
+	cli.Flag("pages", "How many pages are open: WebSockets that read all frames.").Default("20").IntVar(&o.pages)
+	cli.Flag("silent", "How many subscribers of events never read.").Default("1000").IntVar(&o.silent)
+	cli.Flag("duration", "How long each of the three phases lasts.").Default("30s").DurationVar(&o.duration)
+	child := cli.Command("prober", "The exporter; started by run.").Hidden()
+	child.Flag("config", "Configuration file.").Required().StringVar(&config)
+
+	run := func(ctx context.Context) error { return measure(ctx, o) }
+	if kingpin.MustParse(cli.Parse(os.Args[1:])) == child.FullCommand() {
+		run = func(ctx context.Context) error { return prober(ctx, config) }
+	} else if inside, err := netsim.Prepare(); !inside {
+		code, err := netsim.Reexec(nil)
+		fail(err)
+		os.Exit(code)
+	} else {
+		fail(err)
+	}
+	runtime.LockOSThread() // the exporter is to die with the thread that starts it
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	fail(run(ctx))
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "live:", err)
+		os.Exit(1)
+	}
+}
+
+// prober is the exporter.
+func prober(ctx context.Context, config string) error {
+	logger, err := app.NewLogger(os.Stderr, "warn", "logfmt")
+	if err != nil {
+		return err
+	}
+	listen, none := []string{address}, ""
+	return app.Run(ctx, app.Options{
+		ConfigFile: config, Engine: probe.EngineBatch, Logger: logger,
+		Web: &toolkit.FlagConfig{WebListenAddresses: &listen, WebConfigFile: &none},
+	})
+}
+
+// network returns a scenario, and the configuration that probes it: each /24 has a delay of
+// its own, and everything answers.
+func network(prefixes int) (scenario, configuration string) {
+	var rules, list, targets strings.Builder
+	for i := range prefixes {
+		p := fmt.Sprintf("10.64.%d.0/24", i)
+		fmt.Fprintf(&list, "  - %s\n", p)
+		fmt.Fprintf(&rules, "  - {prefix: %s, delay: %dms, jitter: 500us}\n", p, 1+i*5%200)
+		fmt.Fprintf(&targets, "  - {prefix: %s}\n", p)
+	}
+	return "seed: 1\nprefixes:\n" + list.String() + "rules:\n  - {port: [80, 443], tcp: open}\n" + rules.String(),
+		"limits: {packets_per_second: 100000}\ndefaults: {trace: off, expect: all, tcp: {ports: [80, 443], interval: 60s}}\nprefixes:\n" + targets.String()
+}
+
+// measure starts the lab and the exporter, and lets the phases pass.
+func measure(ctx context.Context, o options) error {
+	text, configuration := network(o.prefixes)
+	scenario, err := netsim.Parse("scenario.yml", []byte(text))
+	if err != nil {
+		return err
+	}
+	lab, err := netsim.Start(context.WithoutCancel(ctx), scenario, netsim.Options{})
+	if err != nil {
+		return err
+	}
+	defer lab.Close()
+	dir, err := os.MkdirTemp("", "live-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	config := filepath.Join(dir, "config.yml")
+	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "prober", "--config="+config)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}()
+	if err := ready(ctx); err != nil {
+		return err
+	}
+	return phases(ctx, o)
+}
+
+// ready waits until the exporter has been probing for a while: the first TCP probes of all
+// addresses are new connections everywhere.
+func ready(ctx context.Context) error {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		if _, err := scrape(); err == nil {
+			return sleep(ctx, 5*time.Second)
+		} else if time.Now().After(deadline) {
+			return fmt.Errorf("the exporter does not serve: %w", err)
+		}
+		if err := sleep(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}

@@ -1,0 +1,254 @@
+// One address: its states, the last 60 seconds as dials, the last hour as a chart, its route, its events and
+// its numbers beside those of its prefix and of everything.
+
+import { fill, h, setText } from "./dom.js";
+import { every, paths } from "./api.js";
+import { DOWN, ERROR, LOST, NONE, stepOf } from "./ladder.js";
+import { Dial } from "./dial.js";
+import { hourChart } from "./chart.js";
+import { NUMBERS } from "./inspector.js";
+import { routeSection } from "./routes.js";
+import * as format from "./format.js";
+
+/** How often the API is asked again: between, the frames move the dials on. */
+const REFRESH_MS = 5000;
+
+/** The first probe is the one that is asked every second: its dial is the large one. */
+const LARGE = 230;
+const SMALL = 122;
+const CHART_HEIGHT = 270;
+const STRIP_ROW = 20;
+
+const HOUR_NOTE = "mean as a line, minimum to maximum as a band";
+
+export class AddressView {
+  #stop = null;
+  #dials = [];
+  #chart = null;
+  #ip = "";
+
+  constructor(element, { model, cache, settings, wall, events, routes }) {
+    Object.assign(this, { element, model, cache, settings, wall, events, routeBook: routes });
+  }
+
+  /** Shows an address; "" hides the view. */
+  show(ip) {
+    if (ip === this.#ip) {
+      return;
+    }
+    this.#end();
+    this.#ip = ip;
+    this.element.hidden = ip === "";
+    if (ip !== "") {
+      this.element.dataset.ip = ip;
+      fill(this.element, this.#back(), h("p", { class: "note" }, `${ip} …`));
+      this.#stop = every(REFRESH_MS, () => this.#fetch(ip));
+      this.element.tabIndex = -1;
+      this.element.focus({ preventScroll: true });
+      scrollTo(0, 0);
+    }
+  }
+
+  #back() {
+    return h("p", {}, h("a", { href: this.settings.href({ ip: "" }), "data-home": true }, "← all addresses"), " ", h("kbd", {}, "Esc"));
+  }
+
+  #end() {
+    this.#stop?.();
+    this.#chart?.then((chart) => chart.destroy());
+    this.#stop = this.#chart = null;
+    this.#dials = [];
+    this.built = false;
+  }
+
+  async #fetch(ip) {
+    try {
+      const [data, prefixes, summary] = await Promise.all([
+        this.cache.get(paths.ip(ip), 1000), this.cache.get(paths.prefixes(), REFRESH_MS), this.cache.get(paths.summary(), 2000)]);
+      if (ip !== this.#ip) {
+        return;
+      }
+      const prefix = prefixes.prefixes.find((p) => p.prefix === data.prefix);
+      data.routes ??= await this.routeBook.of(data.prefix);
+      if (!this.built) {
+        this.#build(data, prefix);
+      }
+      this.#update(data, prefix, summary);
+    } catch (error) {
+      if (ip === this.#ip && !this.built) {
+        fill(this.element, this.#back(), h("p", { class: "note bad" }, error.message));
+      }
+    }
+  }
+
+  #build(data, prefix) {
+    this.built = true;
+    this.states = h("div", { class: "states" });
+    this.numbers = h("div", { class: "scroll" });
+    this.routes = h("div", {});
+    this.list = h("ol", {});
+    this.chartBox = h("div", { class: "chart" });
+    this.strip = h("canvas", { role: "img", "aria-label": "State by minute of each probe" });
+    this.circles = h("small", {});
+    this.readout = h("small", {}, HOUR_NOTE);
+    this.stripBox = h("div", {}, this.strip);
+    this.#dials = data.probes.map((p, i) => {
+      const canvas = h("canvas", { role: "img", "aria-label": `${format.probe(p)}, the last 60 seconds` });
+      const note = h("figcaption", {}, "");
+      return { probe: p, canvas, note, dial: new Dial(canvas, i === 0 ? LARGE : SMALL), element: h("figure", { class: "dial" }, canvas, note) };
+    });
+    fill(this.element, this.#back(),
+      h("header", {}, h("h2", {}, data.ip), h("span", { class: "name" }, data.name), this.states,
+        h("p", { class: "facts" }, h("a", { href: this.settings.href({ prefix: data.prefix, ip: "" }), "data-prefix": data.prefix }, data.prefix),
+          [prefix?.name, prefix?.router && `router ${prefix.router}`, prefix?.tenants?.length && `tenants ${prefix.tenants.join(", ")}`,
+            data.nominal_rtt_seconds && `nominal ${format.rtt(data.nominal_rtt_seconds)}`].filter(Boolean).map((t) => ` · ${t}`).join(""))),
+      h("div", { class: "row" },
+        h("section", { class: "card" }, h("h3", {}, "Last 60 seconds", this.circles), h("div", { class: "dials" }, this.#dials.map((d) => d.element))),
+        h("section", { class: "card" }, h("h3", {}, "Last hour", this.readout, chartKeys(data.probes)), this.chartBox, this.stripBox)),
+      h("section", { class: "card" }, h("h3", {}, "Numbers", h("small", {}, "of the last hour")), this.numbers),
+      h("div", { class: "row even" },
+        h("section", { class: "card" }, this.routes),
+        h("section", { class: "card" }, h("h3", {}, "Events"), this.list)));
+    this.element.setAttribute("aria-label", `Address ${data.ip}`);
+  }
+
+  #update(data, prefix, summary) {
+    this.data = data;
+    fill(this.states, data.probes.map((p) => h("span", { class: "chip", "data-state": p.state, "data-probe": `${p.probe}/${p.port}` }, `${format.probe(p)} ${p.state}`)));
+    fill(this.numbers, manyNumbers(data, prefix, summary));
+    fill(this.routes, routeSection(data.routes));
+    fill(this.list, data.events?.length ? [...data.events].reverse().map((e) => this.events.row(e)) : h("li", { class: "facts" }, "None is kept."));
+    data.probes.forEach((p, i) => this.#dials[i]?.dial.take(p.seconds));
+    this.redraw();
+    this.#drawChart();
+  }
+
+  #drawChart() {
+    const { data } = this;
+    const now = { minutes: data.probes.map((p) => p.minutes), loss: data.probes[0].minutes.loss_ratio.map((l) => l || null) };
+    if (this.#chart) {
+      this.#chart.then((chart) => chart.update(now));
+    } else {
+      this.#chart = hourChart(this.chartBox, {
+        probes: data.probes.map(format.probe), ...now, nominal: data.nominal_rtt_seconds, palette: this.wall.palette, height: CHART_HEIGHT,
+        point: (text) => setText(this.readout, text || HOUR_NOTE),
+      });
+    }
+  }
+
+  /** Takes the newest second. */
+  refresh() {
+    const found = this.built && this.model.find(this.#ip);
+    if (!found) {
+      return;
+    }
+    const { sequence, scale } = this.model;
+    for (const { probe, dial } of this.#dials) {
+      const s = found.block.series.find((x) => x.probe === probe.probe && x.port === probe.port);
+      if (!s) {
+        continue;
+      }
+      const code = s.codes[found.place];
+      const seconds = scale.seconds(code);
+      const result = seconds === null ? { cause: scale.state(code).cause } : { rtt: seconds };
+      // A frame has what was decided in the second before its own.
+      dial.push(sequence - 1, s.times[found.place] === sequence ? result : null);
+    }
+    this.#drawDials();
+  }
+
+  /** Draws in other colours. */
+  restyle() {
+    if (!this.built) {
+      return;
+    }
+    this.redraw();
+    this.#chart?.then((chart) => chart.destroy());
+    this.#chart = null;
+    this.#drawChart();
+  }
+
+  /** Draws against another reference. */
+  redraw() {
+    if (this.built) {
+      this.#drawDials();
+      this.#drawStrip();
+    }
+  }
+
+  #drawDials() {
+    const found = this.model.find(this.#ip);
+    for (const { probe, dial, note } of this.#dials) {
+      const s = found?.block.series.find((x) => x.probe === probe.probe && x.port === probe.port);
+      const reference = s ? this.model.referenceSeconds(s, found.place) : this.data?.nominal_rtt_seconds;
+      dial.draw({
+        reference, palette: this.wall.palette,
+        classOf: (seconds) => (s ? this.model.classOfSeconds(s, found.place, seconds) : stepOf(seconds / (reference || seconds))),
+        errorClass: (cause) => (cause === "timeout" ? LOST : ERROR),
+      });
+      setText(note, format.probe(probe));
+      if (probe === this.#dials[0].probe) {
+        setText(this.circles, reference ? `circles at ${format.rtt(reference)} and twice that` : "");
+      }
+    }
+  }
+
+  #drawStrip() {
+    const { data, strip } = this;
+    const width = this.stripBox.clientWidth;
+    if (!data || width === 0) {
+      return;
+    }
+    const ratio = devicePixelRatio || 1;
+    const left = 62; // as wide as the axis of the chart above
+    const height = data.probes.length * STRIP_ROW;
+    Object.assign(strip, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
+    Object.assign(strip.style, { width: `${width}px`, height: `${height}px` });
+    const c = strip.getContext("2d");
+    c.setTransform(ratio, 0, 0, ratio, 0, 0);
+    c.textBaseline = "middle";
+    c.font = "11px sans-serif";
+    const column = (width - left - 10) / 60;
+    data.probes.forEach((p, row) => {
+      c.fillStyle = this.wall.palette.quiet;
+      c.textAlign = "right";
+      c.fillText(format.probe(p), left - 8, row * STRIP_ROW + STRIP_ROW / 2);
+      p.minutes.rtt_seconds.forEach((seconds, i) => {
+        const cls = this.#minuteClass(p, seconds, p.minutes.loss_ratio[i]);
+        if (cls !== NONE) {
+          c.fillStyle = this.wall.palette.classes[cls];
+          c.fillRect(left + i * column, row * STRIP_ROW + 3, column - 1, STRIP_ROW - 5);
+        }
+      });
+    });
+  }
+
+  #minuteClass(p, seconds, loss) {
+    if (seconds === null || seconds === undefined) {
+      return loss > 0 ? DOWN : NONE;
+    }
+    const found = this.model.find(this.#ip);
+    const s = found?.block.series.find((x) => x.probe === p.probe && x.port === p.port);
+    return s ? this.model.classOfSeconds(s, found.place, seconds) : stepOf(seconds / (this.data.nominal_rtt_seconds || seconds));
+  }
+}
+
+/** What the lines of the chart are. */
+function chartKeys(probes) {
+  return h("span", { class: "keys" },
+    probes.map((p, i) => h("span", {}, h("i", { "data-series": i % 3 }), format.probe(p))),
+    h("span", {}, h("i", { "data-series": "loss" }), "loss"), h("span", {}, h("i", { "data-series": "nominal" }), "nominal"));
+}
+
+/** All numbers of all probes: of the address, its prefix, and everything. */
+function manyNumbers(data, prefix, summary) {
+  const rows = data.probes.flatMap((p) => {
+    const same = (o) => o?.probes.find((x) => x.probe === p.probe && x.port === p.port)?.numbers;
+    return [[format.probe(p), p.numbers], [data.prefix, same(prefix)], ["everything", same(summary)]].filter(([, n]) => n)
+      .map(([name, n], i) => ({ name, n, head: i === 0, key: `${p.probe}/${p.port}` }));
+  });
+  return h("table", { class: "numbers many" },
+    h("thead", {}, h("tr", {}, h("th", {}, ""), NUMBERS.map(([, name]) => h("th", { scope: "col" }, name)))),
+    h("tbody", {}, rows.map(({ name, n, head, key }) => h("tr", { "data-probe": key, class: head ? "head" : "" },
+      h("th", { scope: "row" }, head ? h("b", {}, name) : `\u2003${name}`), NUMBERS.map(([field, , write]) => h("td", { "data-number": field }, write(n[field])))))));
+}

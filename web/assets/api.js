@@ -1,0 +1,94 @@
+// The JSON API: what is asked for, once at a time, and kept for a moment.
+
+/** Asks for JSON; the error has the words of the exporter. */
+export async function ask(path, signal) {
+  const answer = await fetch(path, { signal, cache: "no-store", headers: { Accept: "application/json" } });
+  const body = await answer.json().catch(() => ({}));
+  if (!answer.ok) {
+    throw new Error(body.error ?? `${path}: ${answer.status} ${answer.statusText}`);
+  }
+  return body;
+}
+
+export const paths = {
+  summary: () => "/api/v1/summary",
+  prefixes: () => "/api/v1/prefixes",
+  prefix: (prefix) => `/api/v1/prefixes/${prefix}`,
+  ip: (ip) => `/api/v1/ips/${encodeURIComponent(ip)}`,
+  history: (prefix, { probe, port }, span) => `/api/v1/history/${prefix}?probe=${probe}&port=${port}&span=${span}`,
+  routes: (prefix) => (prefix ? `/api/v1/routes/${prefix}` : "/api/v1/routes"),
+  reference: (kind) => `/api/v1/references/${kind}`,
+};
+
+/** Cache asks for what it has not, or has not fresh; questions that are under way are shared. */
+export class Cache {
+  #entries = new Map();
+
+  /** An answer that is at most so many milliseconds old. */
+  get(path, maxAge) {
+    const entry = this.#entries.get(path);
+    if (entry && Date.now() - entry.at < maxAge) {
+      return entry.answer;
+    }
+    const answer = ask(path);
+    const fresh = { at: Date.now(), answer };
+    this.#entries.set(path, fresh);
+    answer.catch(() => this.#entries.get(path) === fresh && this.#entries.delete(path));
+    // A visit of many addresses must not grow for ever: the oldest answer goes.
+    if (this.#entries.size > 100) {
+      this.#entries.delete(this.#entries.keys().next().value);
+    }
+    return answer;
+  }
+}
+
+/** How old the list of routes may be: a route is traced once a minute. */
+const ROUTES_MS = 15000;
+
+/** RouteBook asks for the routes of prefixes; of those that are not followed it asks once in a while. */
+export class RouteBook {
+  #none = false; // this exporter follows no route at all
+
+  constructor(cache) {
+    this.cache = cache;
+  }
+
+  /** The routes of a prefix with their changes; none: []. */
+  async of(prefix) {
+    if (this.#none) {
+      return [];
+    }
+    try {
+      const { routes } = await this.cache.get(paths.routes(), ROUTES_MS);
+      if (!routes.some((route) => route.prefix === prefix)) {
+        return [];
+      }
+      return (await this.cache.get(paths.routes(prefix), ROUTES_MS)).routes;
+    } catch {
+      this.#none = true;
+      return [];
+    }
+  }
+}
+
+/**
+ * Repeats a job, the next time so many milliseconds after the last has ended, and not while the page is
+ * hidden. Returns a function that ends it.
+ */
+export function every(ms, job) {
+  let timer = 0;
+  let ended = false;
+  const turn = async () => {
+    if (!document.hidden) {
+      await job();
+    }
+    if (!ended) {
+      timer = setTimeout(turn, ms);
+    }
+  };
+  turn();
+  return () => {
+    ended = true;
+    clearTimeout(timer);
+  };
+}

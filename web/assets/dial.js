@@ -1,0 +1,118 @@
+// The circular graph of the last 60 seconds: one sector a second, as on the face of a clock; the radius is
+// the RTT, the colour that of the cell, and the hand moves on.
+
+import { LOST } from "./ladder.js";
+import { rtt } from "./format.js";
+
+const SECTORS = 60;
+const TURN = 2 * Math.PI;
+
+/** The inner circle, as a share of the radius: the newest RTT stands in it. */
+const HUB = 0.3;
+
+export class Dial {
+  seconds = new Map(); // by Unix second: {rtt} or {cause}
+  now = 0;
+
+  constructor(canvas, size) {
+    this.canvas = canvas;
+    this.size = size;
+    const ratio = devicePixelRatio || 1;
+    canvas.width = canvas.height = Math.round(size * ratio);
+    canvas.style.width = canvas.style.height = `${size}px`;
+    this.context = canvas.getContext("2d");
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+  }
+
+  /** Takes the seconds of the API: {from_unix, rtt_seconds, error}. */
+  take({ from_unix: from, rtt_seconds: rtts, error }) {
+    rtts.forEach((value, i) => {
+      if (value !== null) {
+        this.seconds.set(from + i, { rtt: value });
+      } else if (error[i]) {
+        this.seconds.set(from + i, { cause: error[i] });
+      }
+    });
+    this.now = Math.max(this.now, from + rtts.length - 1);
+  }
+
+  /** Takes the result of a second that has just come; null: there was none. */
+  push(unix, result) {
+    this.now = Math.max(this.now, unix);
+    if (result) {
+      this.seconds.set(unix, result);
+    }
+    this.seconds.delete(unix - SECTORS);
+  }
+
+  /**
+   * Draws it.
+   * @param classOf says the class of an RTT in seconds, errorClass that of a cause
+   * @param reference in seconds, whose circles are drawn; null: none
+   */
+  draw({ classOf, errorClass, reference, palette }) {
+    const { context: c, size } = this;
+    const middle = size / 2;
+    const rim = middle - 4;
+    const hub = rim * HUB;
+    const shown = [...this.seconds].filter(([unix]) => unix > this.now - SECTORS && unix <= this.now);
+    const highest = Math.max(...shown.map(([, s]) => s.rtt ?? 0), (reference ?? 0) * 2.2, 1e-6);
+    const radius = (seconds) => hub + (rim - hub) * (seconds / highest);
+    c.clearRect(0, 0, size, size);
+    this.#circles(middle, rim, radius, reference, palette);
+    for (const [unix, second] of shown) {
+      const lost = second.rtt === undefined;
+      const age = (this.now - unix) / SECTORS;
+      c.globalAlpha = 1 - 0.6 * age;
+      c.fillStyle = palette.classes[lost ? errorClass?.(second.cause) ?? LOST : classOf(second.rtt)];
+      this.#sector(middle, hub, lost ? rim : Math.max(hub + 2, radius(second.rtt)), unix, lost ? 0.25 : 0.08);
+    }
+    c.globalAlpha = 1;
+    this.#hand(middle, hub, rim, palette);
+    this.#text(middle, shown.at(-1)?.[1], palette);
+  }
+
+  #circles(middle, rim, radius, reference, palette) {
+    const c = this.context;
+    c.lineWidth = 1;
+    c.strokeStyle = palette.line;
+    const all = reference ? [rim, radius(reference), radius(2 * reference)] : [rim];
+    all.forEach((r, i) => {
+      c.setLineDash(i === 1 ? [3, 3] : []);
+      c.beginPath();
+      c.arc(middle, middle, Math.min(r, rim), 0, TURN);
+      c.stroke();
+    });
+    c.setLineDash([]);
+  }
+
+  #sector(middle, inner, outer, unix, narrow) {
+    const c = this.context;
+    const at = ((unix % SECTORS) / SECTORS) * TURN - TURN / 4;
+    const width = TURN / SECTORS;
+    c.beginPath();
+    c.arc(middle, middle, outer, at + width * narrow, at + width * (1 - narrow));
+    c.arc(middle, middle, inner, at + width * (1 - narrow), at + width * narrow, true);
+    c.fill();
+  }
+
+  #hand(middle, hub, rim, palette) {
+    const c = this.context;
+    const at = (((this.now + 1) % SECTORS) / SECTORS) * TURN - TURN / 4;
+    c.strokeStyle = palette.text;
+    c.lineWidth = 1.5;
+    c.beginPath();
+    c.moveTo(middle + Math.cos(at) * hub, middle + Math.sin(at) * hub);
+    c.lineTo(middle + Math.cos(at) * rim, middle + Math.sin(at) * rim);
+    c.stroke();
+  }
+
+  #text(middle, newest, palette) {
+    const c = this.context;
+    c.fillStyle = palette.text;
+    c.textAlign = "center";
+    c.textBaseline = "middle";
+    c.font = `600 ${Math.round(this.size / 17)}px sans-serif`;
+    c.fillText(newest === undefined ? "–" : newest.rtt === undefined ? "lost" : rtt(newest.rtt), middle, middle);
+  }
+}

@@ -1,0 +1,175 @@
+// What one sees of the address that one looks at: a tip beside the pointer, from the newest frame, and the
+// numbers of the last hour of the address, its prefix and everything, from the API.
+
+import { byId, fill, h } from "./dom.js";
+import { every, paths } from "./api.js";
+import { CLASSES } from "./ladder.js";
+import * as format from "./format.js";
+
+/** The numbers, with their names and how they are written. */
+export const NUMBERS = [
+  ["samples", "samples", format.count],
+  ["last_seconds", "last", format.rtt],
+  ["min_seconds", "minimum", format.rtt],
+  ["mean_seconds", "mean", format.rtt],
+  ["max_seconds", "maximum", format.rtt],
+  ["variation_seconds", "variation", format.rtt],
+  ["mean_deviation_seconds", "mean deviation", format.rtt],
+  ["loss_ratio", "loss", format.ratio],
+  ["error", "error", (e) => format.cause(e) || "–"],
+];
+
+/** One looks at an address for so long before it is asked for: not every cell that the pointer passes. */
+const PATIENCE_MS = 120;
+
+/** Numbers that are shown are at most so old. */
+const FRESH_MS = 1500;
+
+/** Those of prefixes and everything are larger to make and slower to change. */
+const SHARED_MS = 4000;
+
+export class Inspector {
+  #panel = byId("inspector");
+  #tip = byId("tip");
+  #look = null; // {block, place, series}
+  #timer = 0;
+  #turn = 0; // of the newest question; older answers are late
+
+  constructor(model, cache, settings) {
+    this.model = model;
+    this.cache = cache;
+    this.settings = settings;
+    every(FRESH_MS, () => this.#fetch());
+  }
+
+  /** Looks at another cell, or none. event: a pointer's, beside which the tip goes. */
+  look(current, event) {
+    const changed = current?.block !== this.#look?.block || current?.place !== this.#look?.place || current?.series !== this.#look?.series;
+    this.#look = current;
+    this.#showTip(current, event);
+    if (changed) {
+      clearTimeout(this.#timer);
+      this.#timer = setTimeout(() => this.#fetch(), PATIENCE_MS);
+    }
+  }
+
+  /** Shows the newest second in the tip. */
+  refresh() {
+    if (this.#look && !this.#tip.hidden) {
+      this.#fillTip(this.#look);
+    }
+  }
+
+  #showTip(current, event) {
+    this.#tip.hidden = !current || !event || event.pointerType === "touch";
+    if (this.#tip.hidden) {
+      return;
+    }
+    this.#fillTip(current);
+    const { width, height } = this.#tip.getBoundingClientRect();
+    const x = event.clientX + 16 + width > innerWidth ? event.clientX - width - 12 : event.clientX + 16;
+    const y = event.clientY + 18 + height > innerHeight ? event.clientY - height - 12 : event.clientY + 18;
+    this.#tip.style.transform = `translate(${Math.max(0, x)}px, ${Math.max(0, y)}px)`;
+    this.#tip.style.left = this.#tip.style.top = "0";
+  }
+
+  #fillTip({ block, place, series }) {
+    const name = block.nameOf(place);
+    fill(this.#tip, h("div", {}, h("b", {}, block.ip(place)), name && ` ${name}`),
+      h("div", { class: "of" }, block.info.name),
+      block.series.map((s, i) => this.#line(s, place, i === series)));
+  }
+
+  #line(s, place, on) {
+    const code = s.codes[place];
+    const seconds = this.model.scale.seconds(code);
+    const { state, cause } = this.model.scale.state(code);
+    const reference = this.model.referenceSeconds(s, place);
+    const factor = seconds && reference ? `${format.factor(seconds / reference)} ${this.model.reference === "variation" ? "mean" : this.model.reference}` : "";
+    return h("div", { class: on ? "line on" : "line" },
+      h("i", { class: "swatch", "data-cls": CLASSES[s.classes[place]] }), h("span", {}, format.probe(s)),
+      h("span", {}, seconds === null ? [state === "up" ? "lost" : state, cause && cause !== "timeout" ? ` (${format.cause(cause)})` : ""] : format.rtt(seconds)),
+      h("span", { class: "of" }, factor));
+  }
+
+  /** What a screen reader says of a cell. */
+  describe({ block, place }) {
+    const name = block.nameOf(place);
+    const states = block.series.map((s) => {
+      const code = s.codes[place];
+      const seconds = this.model.scale.seconds(code);
+      const { state, cause } = this.model.scale.state(code);
+      return `${format.probe(s)} ${seconds === null ? [state, cause].filter(Boolean).join(" ") : format.rtt(seconds)}`;
+    });
+    return `${block.ip(place)}${name ? ` ${name}` : ""}: ${states.join(", ")}`;
+  }
+
+  async #fetch() {
+    const look = this.#look;
+    const turn = ++this.#turn;
+    const probe = look ? look.block.series[look.series] ?? look.block.series[0] : this.model.kinds[this.#kind];
+    if (!probe) {
+      return;
+    }
+    try {
+      const [ip, prefixes, summary] = await Promise.all([
+        look && this.cache.get(paths.ip(look.block.ip(look.place)), FRESH_MS - 300),
+        look && this.cache.get(paths.prefixes(), SHARED_MS),
+        this.cache.get(paths.summary(), SHARED_MS),
+      ]);
+      if (turn === this.#turn) {
+        this.#show(look, probe, { ip, prefix: look && prefixes.prefixes.find((p) => p.prefix === look.block.prefix), summary });
+      }
+    } catch (error) {
+      if (turn === this.#turn) {
+        fill(this.#panel, h("h2", {}, look ? look.block.ip(look.place) : "Everything"), h("p", { class: "bad" }, error.message));
+      }
+    }
+  }
+
+  #kind = 0; // which probe is shown while one looks at nothing
+
+  #show(look, probe, { ip, prefix, summary }) {
+    const numbersOf = (o) => o?.probes.find((p) => p.probe === probe.probe && p.port === probe.port)?.numbers;
+    const columns = look
+      ? [[look.block.label(look.place), numbersOf(ip)], [`/${look.block.range.length}`, numbersOf(prefix)], ["all", numbersOf(summary)]]
+      : [["all", numbersOf(summary)]];
+    const series = look ? look.block.series : this.model.kinds;
+    const pick = (i) => {
+      if (look) {
+        this.#look = { ...look, series: i };
+      } else {
+        this.#kind = i;
+      }
+      this.#fetch();
+    };
+    const focused = this.#panel.contains(document.activeElement);
+    fill(this.#panel,
+      h("h2", {}, look ? h("a", { href: this.settings.href({ ip: look.block.ip(look.place) }), "data-ip": look.block.ip(look.place) }, look.block.ip(look.place)) : "Everything",
+        h("span", { class: "where" }, look ? look.block.nameOf(look.place) : "")),
+      h("p", { class: "where" }, look ? [look.block.info.name, look.block.prefix, look.block.info.router].filter(Boolean).join(" · ")
+        : `${format.count(summary.prefixes)} prefixes, ${format.count(summary.addresses)} addresses`),
+      h("div", { class: "tabs" }, series.map((s, i) => h("button", {
+        type: "button", "aria-pressed": String(s.probe === probe.probe && s.port === probe.port), onclick: () => pick(i),
+      }, format.probe(s)))),
+      numbersTable(columns));
+    if (focused) {
+      this.#panel.querySelector("button[aria-pressed=true]")?.focus({ preventScroll: true });
+    }
+    this.#panel.dataset.ip = look ? look.block.ip(look.place) : "";
+    this.#panel.dataset.probe = `${probe.probe}/${probe.port}`;
+  }
+}
+
+/** A table of numbers, one column for each of [title, numbers]. */
+export function numbersTable(columns) {
+  return h("table", { class: "numbers" },
+    h("thead", {}, h("tr", {}, h("th", {}, "last hour"), columns.map(([title]) => h("th", { scope: "col" }, title)))),
+    h("tbody", {}, NUMBERS.map(([key, name, write]) => h("tr", { "data-number": key }, h("th", { scope: "row" }, name),
+      columns.map(([, numbers]) => h("td", { "data-value": numbers?.[key] ?? "", class: alarming(key, numbers?.[key]) && "bad" },
+        numbers ? write(numbers[key]) : "–"))))));
+}
+
+function alarming(key, value) {
+  return (key === "loss_ratio" && value > 0.01) || (key === "error" && Boolean(value));
+}

@@ -1,0 +1,201 @@
+// The connections to the exporter that stay open: frames by WebSocket, events by a stream of lines. Both
+// come back by themselves, and take up where they were.
+
+import { FULL, LAYOUT, SECOND, SKIPPED, TROUBLE, parse, parseLayout } from "./frame.js";
+
+/** There is a frame every second: after so much silence the connection is taken for dead. */
+const SILENCE_MS = 6000;
+
+/** The first pause before connecting again, and the longest: twice as long after each failure. */
+const FIRST_PAUSE_MS = 500;
+const LONGEST_PAUSE_MS = 10000;
+
+/** Pause says how long to wait before the next attempt. */
+class Pause {
+  #next = FIRST_PAUSE_MS;
+
+  reset() {
+    this.#next = FIRST_PAUSE_MS;
+  }
+
+  /** The next pause, with a random part so that many pages do not come back at the same instant. */
+  take() {
+    const ms = this.#next * (0.75 + Math.random() / 2);
+    this.#next = Math.min(this.#next * 2, LONGEST_PAUSE_MS);
+    return ms;
+  }
+}
+
+/**
+ * Frames keeps a model up to date. It calls
+ * - changed(kind) after each message, kind being "layout", "full" or "second",
+ * - status({live, skipped, trouble, problem, retry}) when the state of the connection changes.
+ */
+export class Frames {
+  #pause = new Pause();
+  #timer = 0;
+  #socket = null;
+  #revision = 0; // of the layout that the model has
+  #layout = ""; // the same as text
+  #skipped = 0; // how many seconds were left out, in all
+  #trouble = null;
+
+  constructor(model, { changed, status }) {
+    this.model = model;
+    this.changed = changed;
+    this.status = status;
+    addEventListener("online", () => this.#socket === null && this.connect());
+  }
+
+  connect() {
+    clearTimeout(this.#timer);
+    const url = new URL("/api/v1/frames", location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    if (this.model.sequence > 0 && this.#revision > 0) {
+      url.searchParams.set("after", this.model.sequence);
+    }
+    const socket = new WebSocket(url);
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = (message) => this.#take(message.data);
+    socket.onclose = () => this.#lost(socket, "the connection is closed");
+    this.#socket = socket;
+    this.#watch();
+  }
+
+  #watch() {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#lost(this.#socket, "no frame came"), SILENCE_MS);
+  }
+
+  #take(buffer) {
+    try {
+      this.#apply(parse(buffer));
+    } catch (error) {
+      this.#revision = 0; // begin anew
+      this.#layout = "";
+      this.#lost(this.#socket, error.message);
+      return;
+    }
+    this.#pause.reset();
+    this.#watch();
+  }
+
+  #apply({ type, flags, sequence, revision, body }) {
+    switch (type) {
+      case LAYOUT: {
+        const layout = parseLayout(body);
+        const text = JSON.stringify(layout);
+        this.#revision = revision;
+        // Who comes back is told the layout again. If it is the old one, what is known stays.
+        if (text !== this.#layout) {
+          this.#layout = text;
+          this.model.layout(layout);
+          this.changed("layout");
+        }
+        return;
+      }
+      case FULL:
+      case SECOND:
+        if (revision !== this.#revision) {
+          throw new Error(`frame of layout ${revision}, and not ${this.#revision}`);
+        }
+        if (flags & SKIPPED && this.model.sequence > 0) {
+          this.#skipped += Math.max(1, sequence - this.model.sequence - 1);
+        }
+        this.#trouble = Boolean(flags & TROUBLE);
+        if (type === FULL) {
+          this.model.full(sequence, body);
+        } else {
+          this.model.second(sequence, body);
+        }
+        this.changed(type === FULL ? "full" : "second");
+        this.status({ live: true, skipped: this.#skipped, trouble: this.#trouble });
+        return;
+      default: // a later version may say more
+    }
+  }
+
+  #lost(socket, problem) {
+    if (socket !== this.#socket || socket === null) {
+      return; // an earlier one
+    }
+    this.#socket = null;
+    socket.onmessage = socket.onclose = null;
+    socket.close();
+    const ms = this.#pause.take();
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.connect(), ms);
+    this.status({ live: false, skipped: this.#skipped, trouble: this.#trouble, problem, retry: Date.now() + ms });
+  }
+}
+
+/**
+ * Events follows /api/v1/events while the page can be seen: a browser has few connections for each
+ * server, and a hidden page need not hold one.
+ */
+export class Events {
+  #pause = new Pause();
+  #last = null; // the id of the newest event
+  #abort = null;
+  #timer = 0;
+
+  constructor({ recent, take }) {
+    this.recent = recent; // how many are asked for at first
+    this.take = take;
+    document.addEventListener("visibilitychange", () => (document.hidden ? this.#stop() : this.#start()));
+  }
+
+  /** Begins, or begins again at once. */
+  start() {
+    if (!document.hidden) {
+      this.#start();
+    }
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#abort?.abort();
+    this.#abort = null;
+  }
+
+  async #start() {
+    this.#stop();
+    const abort = new AbortController();
+    this.#abort = abort;
+    try {
+      if (this.#last === null) {
+        await this.#read(`/api/v1/events?follow=false&limit=${this.recent}`, abort.signal);
+        this.#last ??= 0; // there was none
+      }
+      await this.#read(`/api/v1/events?after=${this.#last}`, abort.signal);
+    } catch {
+      // The stream of frames says that the connection is gone; here it is only tried again.
+    }
+    if (this.#abort === abort) {
+      this.#timer = setTimeout(() => this.#start(), this.#pause.take());
+    }
+  }
+
+  async #read(url, signal) {
+    const answer = await fetch(url, { signal, headers: { Accept: "application/x-ndjson" }, cache: "no-store" });
+    if (!answer.ok) {
+      throw new Error(`${url}: ${answer.status}`);
+    }
+    const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) {
+        return;
+      }
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      const events = lines.filter(Boolean).map((line) => JSON.parse(line));
+      if (events.length > 0) {
+        this.#pause.reset();
+        this.#last = events.reduce((last, e) => Math.max(last, e.id ?? 0), this.#last);
+        this.take(events);
+      }
+    }
+  }
+}

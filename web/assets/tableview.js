@@ -1,0 +1,84 @@
+// A block as a table: for readers of the screen, and for eyes that want numbers. It is always there for
+// the block that has the keyboard, unseen unless asked for.
+
+import { byId, fill, h } from "./dom.js";
+import { probe as probeName, rtt, cause } from "./format.js";
+
+/** The table of a block. A table that is not seen has no links for the Tab key to get lost in. */
+export function blockTable(model, block, seen = true) {
+  const places = [...block.configured.keys()].filter((place) => block.configured[place]);
+  return h("table", { class: "grid" },
+    h("caption", {}, block.title),
+    h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "address"), h("th", { scope: "col" }, "name"),
+      block.series.map((s) => h("th", { scope: "col" }, probeName(s))))),
+    h("tbody", {}, places.map((place) => h("tr", { "data-ip": block.ip(place) },
+      h("th", { scope: "row" }, h("a", { href: `/ip/${block.ip(place)}`, "data-ip": block.ip(place), tabindex: seen ? 0 : -1 }, block.ip(place))),
+      h("td", {}, block.nameOf(place)),
+      block.series.map((s) => h("td", { "data-probe": `${s.probe}/${s.port}` }, cellText(model, s, place)))))));
+}
+
+/** A cell in words: up 12.3 ms, down (timeout), dark. */
+export function cellText(model, s, place) {
+  const code = s.codes[place];
+  const seconds = model.scale.seconds(code);
+  const { state, cause: why } = model.scale.state(code);
+  if (seconds !== null) {
+    return `up ${rtt(seconds)}`;
+  }
+  return why && state !== "dark" ? `${state === "up" ? "lost" : state} (${cause(why)})` : state;
+}
+
+/** TableView is the table of the block that has the keyboard. */
+export class TableView {
+  #element = byId("table-view");
+  #block = null;
+
+  constructor(model) {
+    this.model = model;
+  }
+
+  /** Shows another block. */
+  show(block) {
+    if (block !== this.#block) {
+      this.#block = block;
+      this.refresh();
+    }
+  }
+
+  /** Brings the table up to date: cells only, so that a reader's place in it stays. */
+  refresh() {
+    const block = this.#block;
+    if (!block) {
+      return;
+    }
+    const rows = this.#element.querySelectorAll("tbody tr");
+    if (this.#element.dataset.prefix !== block.prefix || rows.length === 0) {
+      this.#element.dataset.prefix = block.prefix;
+      fill(this.#element, blockTable(this.model, block, this.#element.classList.contains("seen")));
+      return;
+    }
+    for (const row of rows) {
+      const place = block.place(row.dataset.ip);
+      block.series.forEach((s, i) => {
+        const cell = row.cells[2 + i];
+        const text = cellText(this.model, s, place);
+        if (cell && cell.textContent !== text) {
+          cell.textContent = text;
+        }
+      });
+    }
+  }
+
+  /** Shows it to the eye, or hides it from the eye again. */
+  toggle() {
+    const seen = this.#element.classList.toggle("seen");
+    this.#element.classList.toggle("unseen", !seen);
+    for (const link of this.#element.querySelectorAll("a")) {
+      link.tabIndex = seen ? 0 : -1;
+    }
+    if (seen) {
+      this.#element.scrollIntoView({ block: "nearest" });
+    }
+    return seen;
+  }
+}

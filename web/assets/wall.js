@@ -1,0 +1,346 @@
+// All blocks: which are shown, in which order, how large, and which cell one looks at.
+
+import { h, fill } from "./dom.js";
+import { BlockView } from "./blockview.js";
+import { Geometry, colours } from "./paint.js";
+import { matchBlock, parseQuery } from "./query.js";
+
+/** What a block needs beside its cells, in CSS pixels: the title above it, and the gaps. */
+const CHROME = { blocks: { head: 20, gap: 12 }, mosaic: { head: 14, gap: 6 }, strips: { head: 0, gap: 3 } };
+
+/** The smallest and largest cell, in CSS pixels: below one cannot hit it, above it is no overview. */
+const CELLS = { blocks: [7, 26], mosaic: [3, 10], strips: [1, 7] };
+
+/** The width of the titles before strips. */
+const STRIP_TITLE = 190;
+const NARROW_STRIP_TITLE = 88;
+const NARROW = 600;
+
+/** A wall that is sorted by the worst is sorted anew so often, at most: it should stay calm. */
+const SORT_MS = 5000;
+
+export class Wall {
+  views = [];
+  #byBlock = new Map();
+  #painting = 0;
+  #sorted = 0;
+  #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "300px" });
+  #terms = [];
+  #fitted = ""; // what fit has chosen
+
+  /** @param on what is called: select({block, place, series, view}, event), open, unfold, pin */
+  constructor(element, model, settings, on) {
+    this.element = element;
+    this.model = model;
+    this.settings = settings;
+    this.on = on;
+    this.palette = colours();
+    this.current = null; // {view, place, series}: the cell that one looks at
+    this.focused = null; // the one that the keyboard has
+    new ResizeObserver(() => this.fit()).observe(element);
+    addEventListener("resize", () => this.fit());
+  }
+
+  /** Makes the blocks of a new layout. */
+  build() {
+    const old = this.focused && { prefix: this.focused.view.block.prefix, place: this.focused.place };
+    this.#observer.disconnect();
+    this.current = this.focused = null;
+    this.#fitted = "";
+    this.views = this.model.blocks.map((block) => new BlockView(block, {
+      hover: (view, { place, series }, event) => this.look(view, place, series, event),
+      leave: () => this.#leave(),
+      open: (view, { place }, event) => this.on.open(view, place, event),
+      unfold: (view) => this.on.unfold(view),
+      pin: (view) => this.on.pin(view),
+    }));
+    this.#byBlock = new Map(this.views.map((v) => [v.element, v]));
+    fill(this.element, this.views.map((v) => v.element));
+    for (const view of this.views) {
+      this.#observer.observe(view.element);
+    }
+    this.restyle();
+    this.filter();
+    this.order(true);
+    const again = old && this.view(old.prefix);
+    this.#rove(again ?? this.#shown()[0], again ? old.place : 0);
+  }
+
+  /** The view of a prefix. */
+  view(prefix) {
+    return this.views.find((v) => v.block.prefix === prefix);
+  }
+
+  /** Takes the colours of the theme and palette in force. */
+  restyle() {
+    this.palette = colours();
+    this.paint();
+  }
+
+  /** Draws what has changed before the next frame of the screen. */
+  paint() {
+    if (this.#painting === 0) {
+      this.#painting = requestAnimationFrame(() => {
+        this.#painting = 0;
+        for (const view of this.views) {
+          view.paint(this.palette);
+        }
+      });
+    }
+  }
+
+  #seen(entries) {
+    for (const { target, isIntersecting } of entries) {
+      const view = this.#byBlock.get(target);
+      if (view) {
+        view.visible = isIntersecting;
+      }
+    }
+    this.paint();
+  }
+
+  /** Chooses the size of cells so that all blocks fit on the screen, if they can. */
+  fit() {
+    const { view } = this.settings;
+    const width = this.element.clientWidth;
+    const n = this.#shown().length;
+    if (width === 0 || n === 0) {
+      return;
+    }
+    const ratio = devicePixelRatio || 1;
+    const height = Math.max(300, innerHeight - this.element.getBoundingClientRect().top - scrollY - 16);
+    const { cell, columns } = view === "strips" ? fitStrips(width, ratio) : fitBlocks(view, width, height, n, ratio);
+    const stripHeight = Math.round(Math.min(18, Math.max(8, height / n - CHROME.strips.gap)) * ratio);
+    const fitted = [view, cell, stripHeight, columns, ratio].join(" ");
+    if (fitted === this.#fitted) {
+      return;
+    }
+    this.#fitted = fitted;
+    this.geometry = view === "strips" ? new Geometry(view, cell, stripHeight) : new Geometry(view, cell);
+    this.element.dataset.view = view;
+    this.element.classList.toggle("small", view === "mosaic" && this.geometry.canvasWidth / ratio < 90);
+    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    for (const v of this.views) {
+      v.resize(this.geometry, ratio);
+    }
+    this.#mark();
+    this.paint();
+  }
+
+  /** Shows what the search means. Returns what was not understood. */
+  filter() {
+    const { terms, problems } = parseQuery(this.settings.q);
+    this.#terms = terms;
+    this.refilter();
+    this.fit();
+    return problems;
+  }
+
+  /** Applies the search again: states change. */
+  refilter(onlyStates = false) {
+    if (onlyStates && !this.#terms.some((t) => t.key === "state")) {
+      return;
+    }
+    const before = this.#shown().length;
+    for (const view of this.views) {
+      view.setMask(this.#terms.length === 0 ? true : matchBlock(this.#terms, view.block));
+    }
+    if (onlyStates && this.#shown().length !== before) {
+      this.fit();
+    }
+    this.paint();
+  }
+
+  /** How many blocks the search shows. */
+  get shown() {
+    return this.#shown().length;
+  }
+
+  #shown() {
+    return this.views.filter((v) => v.mask !== null);
+  }
+
+  /** Puts the blocks in order, pinned ones first. */
+  order(now = false) {
+    const { sort, pins } = this.settings;
+    if (!now && (sort !== "worst" || Date.now() - this.#sorted < SORT_MS || this.element.matches(":hover, :focus-within"))) {
+      return;
+    }
+    this.#sorted = Date.now();
+    const keys = new Map(this.views.map((v) => [v, v.block.severity]));
+    const by = {
+      given: () => 0,
+      name: (a, b) => a.block.title.localeCompare(b.block.title, undefined, { numeric: true }),
+      prefix: (a, b) => a.block.prefix.localeCompare(b.block.prefix, undefined, { numeric: true }),
+      worst: (a, b) => keys.get(b) - keys.get(a),
+    }[sort];
+    this.views.sort((a, b) => pins.has(b.block.prefix) - pins.has(a.block.prefix) || by(a, b) || a.block.index - b.block.index);
+    for (const view of this.views) {
+      view.setPinned(pins.has(view.block.prefix));
+    }
+    this.arrange();
+  }
+
+  /** Puts the elements in the order of the views, and the unfolded panel behind its block. */
+  arrange() {
+    const wanted = this.views.flatMap((v) => (this.panel?.owner === v ? [v.element, this.panel.element] : [v.element]));
+    const same = wanted.length === this.element.children.length && wanted.every((e, i) => e === this.element.children[i]);
+    if (!same) {
+      const had = document.activeElement;
+      this.element.replaceChildren(...wanted);
+      if (had !== document.activeElement && wanted.some((e) => e.contains(had))) {
+        had.focus({ preventScroll: true });
+      }
+    }
+  }
+
+  /** Puts the unfolded panel of a view behind it; null takes it away. */
+  unfold(view, element) {
+    for (const v of this.views) {
+      v.title.setAttribute("aria-expanded", v === view);
+      v.element.classList.toggle("unfolded", v === view);
+    }
+    this.panel = view ? { owner: view, element } : null;
+    this.arrange();
+  }
+
+  /** Looks at a cell. */
+  look(view, place, series = 0, event = null) {
+    if (!view.block.configured[place]) {
+      this.#leave();
+      return;
+    }
+    const same = this.current?.view === view && this.current.place === place && this.current.series === series;
+    this.current = { view, block: view.block, place, series };
+    if (!same) {
+      this.#mark();
+    }
+    this.on.select(this.current, event, same);
+  }
+
+  #leave() {
+    this.current = this.element.matches(":focus-within") ? this.focused : null;
+    this.#mark();
+    this.on.select(this.current, null, false);
+  }
+
+  /** The keyboard has left the wall: nothing is looked at, unless a pointer does. */
+  focusLost() {
+    if (!this.element.matches(":hover")) {
+      requestAnimationFrame(() => !this.element.matches(":focus-within") && this.#leave());
+    }
+  }
+
+  /** Gives the keyboard to the first address that the search means. */
+  focusFirst() {
+    const view = this.#shown()[0];
+    if (view) {
+      const first = view.mask === true ? 0 : view.mask.indexOf(1);
+      this.focus(view, Math.max(0, view.nearest(first)), 0);
+    }
+  }
+
+  /** Gives the keyboard to a prefix. */
+  focusPrefix(prefix) {
+    const view = this.view(prefix);
+    if (view && view.mask !== null) {
+      this.focus(view, this.focused?.view === view ? this.focused.place : Math.max(0, view.nearest(0)));
+    }
+  }
+
+  #mark() {
+    for (const view of this.views) {
+      const place = this.current?.view === view ? this.current.place : -1;
+      if (place >= 0 || !view.ring.hidden) {
+        view.mark(place);
+      }
+    }
+  }
+
+  /** Gives the keyboard to a cell; its canvas becomes the one that Tab reaches. */
+  focus(view, place, series = this.focused?.series ?? 0) {
+    this.#rove(view, place, series);
+    view.canvas.focus({ preventScroll: true });
+    view.element.scrollIntoView({ block: "nearest" });
+    this.look(view, place, Math.min(series, view.block.series.length - 1));
+  }
+
+  #rove(view, place, series = 0) {
+    if (!view) {
+      return;
+    }
+    if (this.focused) {
+      this.focused.view.canvas.tabIndex = -1;
+    }
+    view.canvas.tabIndex = 0;
+    this.focused = { view, block: view.block, place: Math.max(0, view.nearest(place)), series };
+  }
+
+  /** Moves the keyboard's cell; at the edge of a block into the next one. */
+  move(dx, dy) {
+    const { view, place } = this.focused;
+    const to = view.neighbour(place, dx, dy);
+    if (to >= 0) {
+      this.focus(view, to);
+      return;
+    }
+    const next = this.#beside(view, dx, dy);
+    if (next) {
+      const { columns, rows } = this.geometry;
+      const column = dx === 0 ? place % columns : dx > 0 ? 0 : columns - 1;
+      const row = dy === 0 ? Math.floor(place / columns) : dy > 0 ? 0 : rows - 1;
+      const at = row * columns + column;
+      const step = dx + dy > 0 ? 1 : -1;
+      this.focus(next, Math.max(0, next.nearest(at, step), next.nearest(at, -step)));
+    }
+  }
+
+  /** Moves to the next or previous block, to the same place. */
+  moveBlock(step) {
+    const shown = this.#shown();
+    const next = shown[shown.indexOf(this.focused.view) + step];
+    if (next) {
+      const place = next.nearest(this.focused.place);
+      this.focus(next, place >= 0 ? place : next.nearest(0));
+    }
+  }
+
+  /** The block that lies on one side of another. */
+  #beside(view, dx, dy) {
+    const columns = getComputedStyle(this.element).gridTemplateColumns.split(" ").length;
+    const shown = this.#shown();
+    return shown[shown.indexOf(view) + dx + dy * columns];
+  }
+}
+
+/** The largest cells with which n blocks fit. */
+function fitBlocks(view, width, height, n, ratio) {
+  const { head, gap } = CHROME[view];
+  const [least, most] = CELLS[view];
+  const columnsOf = (cell) => Math.max(1, Math.floor((width + gap) / ((16 * cell) / ratio + gap)));
+  if (width < NARROW) { // a phone scrolls: two blocks side by side, or as many as the mosaic has
+    const columns = view === "mosaic" ? 4 : 2;
+    const cell = Math.max(1, Math.floor((((width - gap * (columns - 1)) / columns) * ratio) / 16));
+    return { cell, columns };
+  }
+  let cell = Math.floor(most * ratio);
+  for (; cell > Math.ceil(least * ratio); cell--) {
+    const rows = Math.ceil(n / columnsOf(cell));
+    if (rows * ((16 * cell) / ratio + head + gap) <= height) {
+      break;
+    }
+  }
+  return { cell, columns: columnsOf(cell) };
+}
+
+function fitStrips(width, ratio) {
+  const [least, most] = CELLS.strips;
+  const title = width < NARROW ? NARROW_STRIP_TITLE : STRIP_TITLE;
+  const cell = Math.floor(((width - title) * ratio) / 256);
+  return { cell: Math.min(Math.floor(most * ratio), Math.max(least, cell)), columns: 1 };
+}
+
+/** An element for a wall that has nothing to show. */
+export function emptyNote(text) {
+  return h("p", { class: "note" }, text);
+}
