@@ -119,6 +119,7 @@ export class AddressView {
     fill(this.routes, routeSection(data.routes));
     fill(this.list, data.events?.length ? [...data.events].reverse().map((e) => this.events.row(e)) : h("li", { class: "facts" }, "None is kept."));
     data.probes.forEach((p, i) => this.#dials[i]?.dial.take(p.seconds));
+    this.refresh(); // with the frame that came while the answer was under way
     this.redraw();
     this.#drawChart();
   }

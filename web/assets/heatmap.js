@@ -25,6 +25,7 @@ export class Heatmap {
     this.data = data;
     this.rows = data.ips.map((ip, i) => ({ ip, place: this.block.place(ip), rtts: data.rtt_seconds[i], losses: data.loss_ratio[i] }))
       .filter((row) => row.place >= 0);
+    this.push(this.model.sequence); // the frame that came while the answer was under way
   }
 
   /** Takes a frame that has just come: it has what was decided in the second before its own. */

@@ -1,0 +1,138 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// pageModules tests modules that know nothing of the page, in the browser that they are for.
+func pageModules(t *testing.T, b *browser) {
+	t.Run("a search means what docs/page.md says", func(t *testing.T) { b.t = t; pageQueries(t, b) })
+	t.Run("every encoding of a frame is read", func(t *testing.T) { b.t = t; pageFrames(t, b) })
+	t.Run("a code has the class of the ladder", func(t *testing.T) { b.t = t; pageClasses(t, b) })
+	t.Run("every module is announced, so that none waits for another", func(t *testing.T) {
+		b.t = t
+		late := eval[[]string](b, `(() => {
+			const announced = [...document.querySelectorAll("link[rel=modulepreload], script[src]")].map((e) => e.href ?? e.src);
+			return performance.getEntriesByType("resource").map((e) => e.name)
+				.filter((name) => /\/assets\/\w+\.js$/.test(name) && !announced.includes(name));
+		})()`)
+		if len(late) > 0 {
+			t.Errorf("index.html lacks a modulepreload of %v", late)
+		}
+	})
+}
+
+// pageQueries asks how many addresses of an IPv4 and an IPv6 block a search means.
+func pageQueries(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { parseQuery, matchBlock } = await import("/assets/query.js");
+		const { Model } = await import("/assets/model.js");
+		const model = new Model();
+		model.layout({
+			revision: 1, scale: { first: 64, min_seconds: 1e-6, ratio: 1.000275 },
+			prefixes: [
+				{ prefix: "192.0.2.0/24", name: "PAR-1", router: "PA2", tenants: ["team-a"], labels: { site: "paris" }, size: 256, places: "0-254", names: { 10: "mail server" } },
+				{ prefix: "2001:db8::/120", name: "LAB", router: "NY1", tenants: [], labels: {}, size: 4, places: "1-3", names: {}, ips: ["", "2001:db8::1", "2001:db8::2", "2001:db8::3"] },
+			],
+			series: [{ prefix: 0, probe: "icmp", port: 0 }, { prefix: 1, probe: "icmp", port: 0 }],
+		});
+		const { terms, problems } = parseQuery(%q);
+		const hits = model.blocks.map((block) => {
+			const hit = matchBlock(terms, block);
+			return hit === null ? "none" : hit === true ? "all" : String(hit.reduce((a, v) => a + v, 0));
+		});
+		return [...hits, ...problems].join(", ");
+	})()`
+	for text, want := range map[string]string{
+		"":                    "all, all",
+		"par":                 "all, none",
+		"mail":                "1, none",
+		`"mail server"`:       "1, none",
+		`name:"mail s"`:       "1, none",
+		"router:ny":           "none, all",
+		"-router:ny":          "all, none",
+		"tenant:team-a":       "all, none",
+		"site:paris":          "all, none",
+		"label:site=par":      "all, none",
+		"192.0.2.0/25":        "128, none",
+		"192.0.2.255":         "none, none", // not configured
+		"192.0.0.0/16":        "all, none",
+		"2001:db8::2":         "none, 1",
+		"2001:db8::2/127":     "none, 2",
+		"state:waiting -mail": "254, 3",
+		"par 192.0.2.0/30":    "4, none",
+		"state:gone": "none, none, state:gone: must be one of up, ok, slow, red, error, lost, down, " +
+			"dark, waiting, trouble",
+	} {
+		if diff := cmp.Diff(want, eval[string](b, fmt.Sprintf(ask, text))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}
+
+// pageFrames reads a message with a block of each encoding, and messages that are none.
+func pageFrames(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { parse, eachCode } = await import("/assets/frame.js");
+		const body = [
+			1, 0, 1, 0, 2, 0, 7, 0, 8, 1, // series 1, dense: 7, 264
+			2, 0, 2, 0, 1, 0, 200, 9, 0,  // series 2, sparse: place 200 is 9
+			3, 0, 3, 0, 2, 0, 1, 5, 0, 0, 6, 0, // series 3, runs: two of 5, one of 6
+		];
+		const message = (change) => {
+			const bytes = [0x50, 0x58, 0x46, 1, 3, 2, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, body.length, 0, 0, 0, ...body];
+			return Uint8Array.from(change ? change(bytes) ?? bytes : bytes).buffer;
+		};
+		const read = (buffer) => {
+			try {
+				const { type, flags, sequence, revision, body } = parse(buffer);
+				const codes = [];
+				eachCode(body, (...code) => codes.push(code.join(" ")));
+				return [type, flags, sequence, revision, ...codes].join(", ");
+			} catch (error) {
+				return error.message;
+			}
+		};
+		return [
+			read(message()), read(message((m) => { m[0] = 0; })), read(message((m) => { m[3] = 2; })), read(message((m) => m.slice(0, -1))),
+			read(message((m) => { m[26] = 4; })), read(new ArrayBuffer(3)),
+		];
+	})()`
+	want := []string{
+		"3, 2, 513, 9, 1 0 7, 1 1 264, 2 200 9, 3 0 5, 3 1 5, 3 2 6",
+		"frame: does not begin with PXF",
+		"frame: version 2: must be 1; load the page again",
+		"frame: body of 30 bytes: must be 31",
+		"frame: encoding 4: must be 1, 2 or 3",
+		"frame: 3 bytes: must be at least 24",
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// pageClasses asks for the class of results, each against a reference of 10 ms.
+func pageClasses(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { Scale, CLASSES } = await import("/assets/ladder.js");
+		const scale = new Scale({ first: 64, min_seconds: 1e-6, ratio: Math.pow(2, 26 / 65471) });
+		const rtts = [0.001, 0.0199, 0.0201, 0.0399, 0.0401, 0.0799, 0.0801, 0.1599, 0.1601, 60];
+		const codes = [0, 1, 2, 4, 17, 18, 33, 34];
+		return [...rtts.map((s) => CLASSES[scale.classify(scale.code(s), scale.code(0.01))]),
+			...codes.map((code) => CLASSES[scale.classify(code, scale.code(0.01))]),
+			CLASSES[scale.classify(scale.code(1), 0)],
+			CLASSES[scale.classifyVariation(scale.code(0.013), scale.code(0.01), scale.code(0.001))]];
+	})()`
+	want := []string{
+		"ok", "ok", "slow1", "slow1", "slow2", "slow2", "slow3", "slow3", "red", "red",
+		"waiting", "lost", "error", "error", "down", "error", "dark", "dark",
+		"ok",    // nothing to compare with
+		"slow1", // three variations away from the mean
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
