@@ -1,0 +1,380 @@
+//go:build !race
+
+// The tests of alerts take minutes, and run programs of others: of ours only the exporter, which
+// other tests run with the race detector.
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"prefix_exporter/netsim"
+	"prefix_exporter/prefix"
+)
+
+// Where the second of each listens.
+const (
+	secondExporter     = "127.0.0.1:10241"
+	firstAlertmanager  = "127.0.0.1:9093"
+	secondAlertmanager = "127.0.0.1:9094"
+)
+
+// bar is how long it may take from the first lost echo until the SMS, with the
+// intervals as shipped.
+const bar = 90 * time.Second
+
+// alertScenario is a network without fault.
+const alertScenario = `
+seed: 4
+prefixes: [192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24]
+rules:
+  - {delay: 20ms, spread: 20ms}
+`
+
+// sharedConfig is of the first exporter: a /24 that two tenants share, another of one.
+const sharedConfig = `
+defaults: {tcp: off, trace: off}
+prefixes:
+  - {prefix: 192.0.2.0/24, name: PAR-1, router: PA2, tenants: [team-a, team-b], names: {192.0.2.10: mail}}
+  - {prefix: 203.0.113.0/24, name: NYC-1, router: NY1, tenants: [team-a]}
+`
+
+// lonelyConfig is of the second, which is going to be ended.
+const lonelyConfig = `
+defaults: {tcp: off, trace: off}
+prefixes:
+  - {prefix: 198.51.100.0/24, name: LON-1, tenants: [team-b]}
+`
+
+// The telephones and mailboxes, as shipped.
+const (
+	phoneA, phoneB, phoneNOC = "+33611111111", "+33622222222", "+33600000000"
+	boxA, boxB, boxNOC       = "team-a@example.net", "team-b@example.net", "noc@example.net"
+)
+
+// What is told, as clockless has it, in the order in which it happens.
+var (
+	hostDown  = "PAR-1 192.0.2.10 mail DOWN"
+	otherDown = "PAR-1 192.0.2.20 DOWN"
+	blipDown  = "NYC-1 203.0.113.30 DOWN"
+	lonDown   = "LON-1 198.51.100.0/24 DOWN: N/256 IPs"
+	parDown   = "PAR-1 192.0.2.0/24 DOWN: N/256 IPs"
+	gone      = "EXPORTER GONE 127.0.0.1:10241: 1 prefixes unwatched"
+)
+
+// critical is what one of the tenants gets for a critical alert: an SMS by each
+// way, and a mail by each Alertmanager.
+func critical(phone, box, summary string) []string {
+	return []string{
+		"sms to " + phone + ": " + summary + " since HH:MM",
+		"sns to " + phone + ": " + summary + " since HH:MM",
+		"mail to " + box + ": [CRITICAL] " + summary,
+		"second mail to " + box + ": [CRITICAL] " + summary,
+	}
+}
+
+// recovered is what follows on the same ways.
+func recovered(phone, box, summary string) []string {
+	return []string{
+		"sms to " + phone + ": RESOLVED HH:MM: " + summary + " since HH:MM",
+		"sns to " + phone + ": RESOLVED HH:MM: " + summary + " since HH:MM",
+		"mail to " + box + ": [RESOLVED] " + summary,
+		"second mail to " + box + ": [RESOLVED] " + summary,
+	}
+}
+
+// byPhone makes an SMS of the second Alertmanager one of the provider: those to the NOC
+// go that way there, too.
+func byPhone(texts []string) []string {
+	for i := range texts {
+		if text, ok := strings.CutPrefix(texts[i], "sns"); ok {
+			texts[i] = "sms" + text
+		}
+	}
+	return texts
+}
+
+// chain is the whole chain of programs, and what has been told.
+type chain struct {
+	t          *testing.T
+	lab        *netsim.Lab
+	exporter   *exporter
+	lonely     *process
+	prometheus *prometheus
+	inbox      *inbox
+	began      time.Time
+	want       []string // all messages so far
+}
+
+// TestAlertsReachWhomTheyShould breaks things in the lab and reads everybody's mails and
+// SMS. The first Alertmanager is as shipped, in the daytime; the second has its SMS sent by SNS, and
+// it is night. Steps that have nothing to do with each other happen at the same time, since
+// the intervals are those that are shipped: the second exporter has a story of its own.
+func TestAlertsReachWhomTheyShould(t *testing.T) {
+	netsim.RequireLab(t)
+	c := startChain(t)
+	c.step("an address, and the /24 of the other exporter", c.single)
+	c.step("the whole /24, and the other exporter ends", c.whole)
+	c.step("it recovers, and the other exporter comes back", c.recovery)
+	c.step("everything was told once, and nothing else", c.onceAndNothingElse)
+}
+
+func (c *chain) step(name string, part func()) {
+	outer := c.t
+	adopt := func(t *testing.T) { c.t, c.exporter.t, c.prometheus.t = t, t, t }
+	outer.Run(name, func(t *testing.T) {
+		adopt(t)
+		defer adopt(outer)
+		part()
+	})
+	if outer.Failed() {
+		outer.Logf("all messages:\n%s", strings.Join(c.told(), "\n"))
+		outer.FailNow()
+	}
+}
+
+func startChain(t *testing.T) *chain {
+	certificate := authority(t)
+	in := &inbox{}
+	sms, sns := startSMSProvider(t, in, certificate), startSNS(t, in, certificate)
+	replaced := func(via string) []string {
+		return []string{
+			"smtp.example.net:587", startMailServer(t, in, via, certificate),
+			"https://sms.example.net", sms,
+			"https://sns.eu-west-3.amazonaws.com", sns,
+		}
+	}
+	quiet := "{start_time: '22:00', end_time: '24:00'}, {start_time: '00:00', end_time: '07:00'}"
+	weekend := "weekdays: [saturday, sunday]"
+	startShippedAlertmanager(t, firstAlertmanager, append(replaced("mail"),
+		quiet, "{start_time: '00:00', end_time: '24:00'}]\n        years: ['1970'", weekend, "years: ['1970']")...)
+	startShippedAlertmanager(t, secondAlertmanager, append(replaced("second mail"),
+		quiet, "{start_time: '00:00', end_time: '24:00'}", "receiver: sms\n", "receiver: sms-aws\n")...)
+
+	c := &chain{t: t, began: time.Now(), inbox: in, lab: startLab(t, alertScenario)}
+	c.exporter = startExporter(t, sharedConfig)
+	c.lonely = startSecondExporter(t, lonelyConfig, filepath.Join(t.TempDir(), "storage"))
+	c.prometheus = startShippedPrometheus(t, []string{exporterAddress, secondExporter}, []string{firstAlertmanager, secondAlertmanager})
+	await(t, time.Minute, "Prometheus knows all prefixes, and their tenants", func() string {
+		if n, _ := c.prometheus.number(`sum(prefix:targets_expected:count) + count(prefix:tenant:nth) + count(prefix:tenant:info)`); n != 768+4+4 {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+	// A machine that is still busy with compiling this makes the prober late, which
+	// inhibits for two minutes whatever it would say.
+	await(t, 4*time.Minute, "the exporters are healthy", func() string {
+		if n, _ := c.prometheus.number(`sum(prefix_exporter_healthy)`); n != 2 {
+			return fmt.Sprintf("%v of 2", n)
+		}
+		return ""
+	})
+	return c
+}
+
+// single takes one address with a name away, and two without, and a /24 of the other exporter.
+func (c *chain) single() {
+	cut := setRule(c.t, c.lab, silence(true, "192.0.2.10/32", "192.0.2.20/32", "203.0.113.30/32", "198.51.100.0/24"))
+	c.expect(slices.Concat(
+		critical(phoneA, boxA, hostDown), critical(phoneB, boxB, hostDown), critical(phoneB, boxB, lonDown),
+		[]string{ // at night nobody is told of these
+			"mail to " + boxA + ": [WARNING] " + otherDown,
+			"mail to " + boxB + ": [WARNING] " + otherDown,
+			"mail to " + boxA + ": [WARNING] " + blipDown,
+		}))
+	for _, phone := range []string{phoneA, phoneB} {
+		c.inTime("192.0.2.10", cut, "sms to "+phone+": "+hostDown+" since HH:MM", `ALERTS{alertname="IPDown",ip="192.0.2.10",alertstate=%q}`)
+	}
+	c.inTime("198.51.100.0", cut, "sms to "+phoneB+": "+lonDown+" since HH:MM", `ALERTS{alertname="PrefixDown",name="LON-1",alertstate=%q}`)
+	c.inTime("198.51.100.0", cut, "sns to "+phoneB+": "+lonDown+" since HH:MM", `ALERTS{alertname="PrefixDown",name="LON-1",alertstate=%q}`)
+}
+
+// whole takes the rest of the /24 away while its first address is down still, and ends the
+// other exporter while its /24 is.
+func (c *chain) whole() {
+	cut := setRule(c.t, c.lab, silence(true, "192.0.2.0/24"))
+	setRule(c.t, c.lab, silence(false, "203.0.113.30/32"))
+	c.lonely.t = c.t
+	c.lonely.terminate()
+	c.expect(slices.Concat(critical(phoneA, boxA, parDown), critical(phoneB, boxB, parDown),
+		byPhone(critical(phoneNOC, boxNOC, gone))))
+	for _, phone := range []string{phoneA, phoneB} {
+		c.inTime("192.0.2.30", cut, "sms to "+phone+": "+parDown+" since HH:MM", `ALERTS{alertname="PrefixDown",name="PAR-1",alertstate=%q}`)
+	}
+	c.inhibited()
+}
+
+// inhibited asks Alertmanager for the alerts about the addresses of the /24 that is down:
+// those that were told before, and are not told as recovered. The others did not begin.
+func (c *chain) inhibited() {
+	var alerts []struct {
+		Labels map[string]string
+		Status struct{ State string }
+	}
+	answer, err := client.Get("http://" + firstAlertmanager + `/api/v2/alerts?filter=alertname%3D%22IPDown%22&filter=prefix%3D%22192.0.2.0%2F24%22`)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&alerts); err != nil {
+		c.t.Fatal(err)
+	}
+	if len(alerts) != 2*2 {
+		c.t.Errorf("%d alerts about addresses, want two for each of both tenants", len(alerts))
+	}
+	for _, a := range alerts {
+		if a.Status.State != "suppressed" {
+			c.t.Errorf("%v is %s", a.Labels, a.Status.State)
+		}
+	}
+}
+
+// recovery gives the /24 back, but for one address, of which everybody has been told already. Of the other exporter, which is gone, all alerts about addresses
+// must be over in Prometheus without anybody being told that they recovered: nobody knows.
+func (c *chain) recovery() {
+	setRule(c.t, c.lab, silence(false, "192.0.2.0/24", "192.0.2.10/32"))
+	await(c.t, 2*time.Minute, "the exporter that is gone claims nothing any more", func() string {
+		if n, ok := c.prometheus.number(`count(ALERTS{prefix="198.51.100.0/24",severity!="none"})`); ok {
+			return fmt.Sprintf("%v alerts", n)
+		}
+		return ""
+	})
+	// As long as an SMS may wait (group_interval), so that a wrong one would have come.
+	time.Sleep(30 * time.Second)
+	c.lonely = startSecondExporter(c.t, lonelyConfig, c.storageOf(c.lonely))
+	c.expect(slices.Concat(recovered(phoneA, boxA, parDown), recovered(phoneB, boxB, parDown),
+		byPhone(recovered(phoneNOC, boxNOC, gone)), []string{"mail to " + boxA + ": [RESOLVED] " + blipDown}))
+}
+
+// storageOf returns where an exporter keeps what it remembers.
+func (c *chain) storageOf(p *process) string {
+	for _, arg := range p.cmd.Args {
+		if dir, ok := strings.CutPrefix(arg, "--storage.path="); ok {
+			return dir
+		}
+	}
+	c.t.Fatalf("%v has no storage", p.cmd.Args)
+	return ""
+}
+
+// expect waits for messages. Others are found at the end.
+func (c *chain) expect(texts []string) {
+	c.t.Helper()
+	c.want = append(c.want, texts...)
+	// The longest way is that of the recovery of an address that was a warning: 15 s to scrape, 15 s
+	// to evaluate, 1 m that IPDown keeps firing, 2 m between two mails of warnings.
+	await(c.t, 4*time.Minute, fmt.Sprintf("%d messages", len(texts)), func() string {
+		lacks := c.inbox.lacks(texts)
+		if n, ok := c.prometheus.number(`count(prefix_exporter_healthy == 0)`); ok && lacks != "" {
+			lacks += fmt.Sprintf("\n%v exporters are unhealthy: this machine is too busy", n)
+		}
+		return lacks
+	})
+}
+
+func (c *chain) told() (texts []string) {
+	for _, m := range c.inbox.all() {
+		texts = append(texts, m.String())
+	}
+	return texts
+}
+
+// inTime holds the time of an SMS against the bar, and tells how much of it each stage took.
+func (c *chain) inTime(ip string, cut time.Time, text, alert string) {
+	c.t.Helper()
+	m, _ := c.inbox.find(text)
+	lost := c.firstLost(ip, cut)
+	took := m.at.Sub(lost)
+	switch busy := c.unhealthy(cut, m.at); {
+	case busy:
+		// All alerts about prefixes are inhibited for the two minutes after a prober was late.
+		c.t.Logf("the prober was late: this machine is too busy to judge the time")
+	case took > bar:
+		c.t.Errorf("%q took %v from the first lost echo, want %v at most", text, took, bar)
+	}
+	down := c.firstSample(fmt.Sprintf(`prefix_target_up{ip=%q} == 0`, ip), cut)
+	var stages []string
+	last := lost
+	for _, stage := range []struct {
+		name string
+		at   time.Time
+	}{
+		{"detection and scrape", down},
+		{"evaluation", c.firstSample(`max(`+strings.Replace(alert, "alertstate=%q", "", 1)+`)`, cut)},
+		{"for", c.firstSample(fmt.Sprintf(`max(`+alert+`)`, "firing"), cut)},
+		{"group_wait and delivery", m.at},
+	} {
+		stages = append(stages, fmt.Sprintf("%s %.1f s", stage.name, stage.at.Sub(last).Seconds()))
+		last = stage.at
+	}
+	c.t.Logf("%.1f s for %q: %s", took.Seconds(), m.text, strings.Join(stages, ", "))
+}
+
+// firstLost returns when the first echo request of an address arrived in the lab and was lost.
+func (c *chain) firstLost(ip string, cut time.Time) time.Time {
+	c.t.Helper()
+	list := outcomes(c.lab.Truth(), time.Now())[netip.MustParseAddr(ip)]
+	i := slices.IndexFunc(list, func(o outcome) bool { return !o.sent.Before(cut) && o.kind != prefix.Answered })
+	if i < 0 {
+		c.t.Fatalf("%s has lost nothing", ip)
+	}
+	return list[i].sent
+}
+
+// unhealthy says whether one of the exporters was.
+func (c *chain) unhealthy(from, to time.Time) bool {
+	c.t.Helper()
+	return len(c.prometheus.everyScrape("prefix_exporter_healthy == 0", from, to)) > 0
+}
+
+// firstSample returns when an expression first had a value, to a quarter of a second.
+func (c *chain) firstSample(promql string, since time.Time) time.Time {
+	c.t.Helper()
+	for _, series := range c.prometheus.everyScrape(promql, since, time.Now()) {
+		return series.Values[0].Timestamp.Time()
+	}
+	c.t.Fatalf("%s had no value", promql)
+	return time.Time{}
+}
+
+// onceAndNothingElse compares all messages with all that were expected.
+func (c *chain) onceAndNothingElse() {
+	want, got := slices.Sorted(slices.Values(c.want)), slices.Sorted(slices.Values(c.told()))
+	if c.unhealthy(c.began, time.Now()) {
+		// If that lasted for more than three minutes, the NOC was told, and rightly.
+		got = slices.DeleteFunc(got, func(text string) bool { return strings.Contains(text, "PROBER UNHEALTHY") })
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		c.t.Errorf("messages (-want +got):\n%s", d)
+	}
+	for _, m := range c.inbox.all() {
+		if strings.HasPrefix(m.via, "s") && m.via != "second mail" && (len(m.text) >= 160 || strings.ContainsAny(m.text, "\n\r\"\\")) {
+			c.t.Errorf("not an SMS: %q", m.text)
+		}
+	}
+	c.readable()
+}
+
+// readable looks into mails: both forms have a row for the address, its links and times.
+func (c *chain) readable() {
+	m, ok := c.inbox.find("mail to " + boxA + ": [CRITICAL] " + hostDown)
+	if !ok {
+		c.t.Fatal("no mail")
+	}
+	for what, text := range map[string]string{"text": m.plain, "HTML": m.html} {
+		for _, part := range []string{"192.0.2.10", "PAR-1", "PA2", "team-a", "http://localhost:3000/d/prefix-ip?var-prefix=192.0.2.0%2F24", "var-ip=192.0.2.10", "IPDown.md"} {
+			if !strings.Contains(strings.ReplaceAll(text, "&amp;", "&"), part) {
+				c.t.Errorf("the %s of the mail lacks %q:\n%s", what, part, text)
+			}
+		}
+	}
+}
