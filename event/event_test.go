@@ -252,6 +252,7 @@ prefix_exporter_event_drops_total 4
 # TYPE prefix_exporter_events_total counter
 prefix_exporter_events_total{type="dark"} 0
 prefix_exporter_events_total{type="down"} 1
+prefix_exporter_events_total{type="route"} 0
 prefix_exporter_events_total{type="up"} 5
 `
 	if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {
