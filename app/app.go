@@ -69,21 +69,21 @@ type Options struct {
 // app is the program between its start and its end.
 type app struct {
 	Options
-	registry  *prometheus.Registry
-	events    *event.Log
-	pump      *pump
-	table     *prefix.Table
-	frames    *frame.Recorder
-	routes    *route.Table
-	health    *probe.Health
-	engines   *engines
-	reloader  *reloader
-	store     *store // nil: nothing is kept
-	listeners []net.Listener
-	probing   atomic.Bool
-	began     time.Time // when probing did
-	closers   []func() error
-	group     *errgroup.Group
+	registry     *prometheus.Registry
+	events       *event.Log
+	pump         *pump
+	table        *prefix.Table
+	frames       *frame.Recorder
+	routes       *route.Table
+	destinations *destinations
+	health       *probe.Health
+	engines      *engines
+	reloader     *reloader
+	store        *store // nil: nothing is kept
+	listeners    []net.Listener
+	probing      atomic.Bool
+	closers      []func() error
+	group        *errgroup.Group
 }
 
 // Run is the program. It returns nil when the context has ended and everything has
@@ -128,6 +128,7 @@ func (a *app) open(ctx context.Context) error {
 	a.events = event.New(event.Options{Registerer: a.registry, FirstID: firstEventID(time.Now())})
 	a.pump = &pump{log: a.events}
 	a.table = prefix.NewTable(a.pump.add)
+	a.destinations = newDestinations(a.table, time.Now)
 	a.routes = route.NewTable(func(c route.Change) { a.events.Publish(newRouteEvent(c)) })
 	if a.StoragePath != "" {
 		if err := a.openStore(); err != nil {
@@ -159,7 +160,7 @@ func (a *app) makeEngines() error {
 	}
 	trace, err := a.NewTrace(probe.TraceOptions{
 		Record:      a.routes.Record,
-		Destination: a.destination,
+		Destination: a.destinations.choose,
 		Logger:      a.Logger, Registerer: a.registry, Health: a.health,
 	})
 	if err != nil {
@@ -201,7 +202,6 @@ func (a *app) run(ctx context.Context) error {
 	// What the engines say last is still logged: the changes are read until the log
 	// of events is closed, whatever the context says.
 	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
-	a.began = time.Now()
 	a.probing.Store(true)
 	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
 	g.Go(func() error { return a.probe(ctx) })

@@ -43,11 +43,12 @@ func (l *loader) load() (loaded, error) {
 
 // reloader puts configurations into force, one at a time.
 type reloader struct {
-	loader  *loader
-	table   *prefix.Table
-	routes  *route.Table
-	engines *engines
-	logger  log.Logger
+	loader       *loader
+	table        *prefix.Table
+	routes       *route.Table
+	destinations *destinations
+	engines      *engines
+	logger       log.Logger
 	// ending is the context of the whole program: a reload that has begun ends with
 	// the program, not with the request that asked for it.
 	ending  context.Context
@@ -59,7 +60,7 @@ type reloader struct {
 
 func newReloader(ending context.Context, l *loader, a *app) *reloader {
 	re := &reloader{
-		loader: l, table: a.table, routes: a.routes, engines: a.engines, logger: a.Logger, ending: ending, turn: make(chan struct{}, 1),
+		loader: l, table: a.table, routes: a.routes, destinations: a.destinations, engines: a.engines, logger: a.Logger, ending: ending, turn: make(chan struct{}, 1),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "prefix_exporter_config_last_reload_successful",
 			Help: "Whether the last attempt to load the configuration succeeded.",
@@ -171,6 +172,7 @@ func (r *reloader) fill(c *config.Config) targets {
 	r.table.Apply(blocksOf(c))
 	list := targetsOf(c, r.table)
 	r.routes.Apply(specsOf(list.trace))
+	r.destinations.apply(list)
 	return list
 }
 

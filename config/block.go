@@ -231,9 +231,9 @@ func (e *entry) traceOf(within netip.Prefix) *Trace {
 	case g.protocol == protocolICMP:
 		t.Port = 0
 	case t.Port == 0 && g.protocol == protocolTCP:
-		t.Port = tracePortTCP
+		t.Port = TracePortTCP
 	case t.Port == 0 && g.protocol == protocolUDP:
-		t.Port = tracePortUDP
+		t.Port = TracePortUDP
 	}
 	for _, a := range sortedValues(g.addresses, netip.Addr.Compare) {
 		if within.Contains(a) {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"prefix_exporter/packet"
 )
 
 func TestCostAsAPersonReadsIt(t *testing.T) {
@@ -20,8 +22,8 @@ memory             37 MiB, about
 probe          probes     packets/s    Mbit/s out     Mbit/s in
 icmp           10,240      12,288.0         8.258         8.258
 tcp            16,384         819.2         0.332         0.131
-trace              40          20.0         0.010         0.009
-total          26,664      13,127.2         8.599         8.398
+trace              40          20.0         0.013         0.009
+total          26,664      13,127.2         8.603         8.398
 limit                      20,000.0
 
 largest prefixes   addresses     packets/s      series
@@ -53,7 +55,9 @@ func TestCostOfOneAddress(t *testing.T) {
 			(84 + 60 + 52 + 40) * 8, (84 + 60) * 8, 42 + 8 + 7 + 4 + 22, 35 + 1 + 7 + 4 + 22, 1, 1, 0},
 		{"an orderly connection", "{prefix: 192.0.2.1/32, trace: off, tcp: {ports: [80], interval: 1s, timeout: 1s, close: orderly}}", 1 + 4,
 			(84 + 60 + 3*52) * 8, (84 + 60 + 2*52) * 8, 83, 69, 1, 1, 0},
-		{"a trace", "{prefix: 192.0.2.1/32, tcp: off, trace: {interval: 1s, max_hops: 10}}", 1 + 10, (84 + 600) * 8, (84 + 560) * 8, 42 + 2 + 20, 35 + 2, 1, 0, 1},
+		{"a trace", "{prefix: 192.0.2.1/32, tcp: off, trace: {interval: 1s, max_hops: 10}}", 1 + 10, (84 + 10*(20+packet.TraceLen)) * 8, (84 + 560) * 8, 42 + 2 + 20, 35 + 2, 1, 0, 1},
+		{"a trace by TCP over IPv6", "{prefix: '2001:db8::1/128', tcp: off, trace: {protocol: tcp, interval: 1s, max_hops: 10}}", 1 + 10,
+			(104 + 10*(40+packet.SYNLen)) * 8, (104 + 760) * 8, 42 + 2 + 20, 35 + 2, 1, 0, 1},
 		{"a classic histogram", "{prefix: 192.0.2.1/32, tcp: off, trace: off, tenants: [a, b], histograms: {per_address: classic, buckets: [1, 2]}}",
 			1, 84 * 8, 84 * 8, 1 + 7 + 3 + (7 + 3 + 2) + 2 + 2, 1 + (7 + 3 + 2) + 2 + 2, 1, 0, 0},
 	}

@@ -12,8 +12,8 @@ import (
 
 // The destination ports of traces whose configuration names none.
 const (
-	tracePortTCP = 80    // what firewalls let through most often
-	tracePortUDP = 33434 // where traceroute(8) has always begun
+	TracePortTCP = 80    // what firewalls let through most often
+	TracePortUDP = 33434 // where traceroute(8) has always begun
 )
 
 // document is the main file as it is written.

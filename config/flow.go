@@ -21,9 +21,10 @@ const (
 	headerACK = 32
 	headerRST = 20
 
-	// bytesTraceOut is a traceroute probe behind its IP header: mtr and traceroute send
-	// 60 to 64 bytes in all.
-	bytesTraceOut = 40
+	// bytesTraceEcho and bytesTraceSYN are probes of traceroutes behind their IP header: an echo
+	// request or a datagram, and a SYN with one option (packet.TraceLen, packet.SYNLen).
+	bytesTraceEcho = 64
+	bytesTraceSYN  = 24
 	// bytesTraceIn is the answer of a hop behind its IP header: an ICMP header and 28
 	// bytes of the quoted packet, the least that RFC 792 asks for.
 	bytesTraceIn = 36
@@ -97,6 +98,9 @@ func (t *Trace) routes(ipv6 bool) Flow {
 	if t == nil {
 		return Flow{}
 	}
-	ip := header(ipv6)
-	return flow(max(1, len(t.Addresses)), t.Interval, t.MaxHops, t.MaxHops*(ip+bytesTraceOut), t.MaxHops*(ip+bytesTraceIn))
+	ip, out := header(ipv6), bytesTraceEcho
+	if t.Protocol == protocolTCP.String() {
+		out = bytesTraceSYN
+	}
+	return flow(max(1, len(t.Addresses)), t.Interval, t.MaxHops, t.MaxHops*(ip+out), t.MaxHops*(ip+bytesTraceIn))
 }

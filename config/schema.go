@@ -189,15 +189,15 @@ func traceKeys() []key[traceGroup] {
 		one("max_hops", integer(1, 64), "30", "How many hops are asked at most.",
 			func(g *traceGroup) *int { return &g.MaxHops }),
 		one("timeout", duration(10*time.Millisecond, time.Minute, ""), "1s",
-			"How long the hops of a round may take to answer; at most the interval, and an inherited timeout is cut to a shorter interval.",
+			"How long the hops of a round may take to answer; at most the interval, and an inherited timeout is cut to a shorter interval. A route that has become longer is asked twice in a round, so half of the interval is enough for all of it.",
 			func(g *traceGroup) *time.Duration { return &g.Timeout }),
 		one("protocol", words(protocolICMP, protocolTCP, protocolUDP), "icmp", "What is sent to find the hops.",
 			func(g *traceGroup) *word { return &g.protocol }),
 		one("port", integer[uint16](1, 65535), "",
-			fmt.Sprintf("The destination port of `tcp` (without it %d) and `udp` (without it %d).", tracePortTCP, tracePortUDP),
+			fmt.Sprintf("The destination port of `tcp` (without it %d) and `udp` (without it %d).", TracePortTCP, TracePortUDP),
 			func(g *traceGroup) *uint16 { return &g.Port }),
 		many("addresses", address(), 1, maxTraced, "",
-			"The addresses to trace, in the block of this prefix; without it the lowest one that answers. Not in `defaults`.",
+			"The addresses to trace, in the block of this prefix; without it the lowest one that answers, which none does that has `expect: none`. Not in `defaults`.",
 			func(g *traceGroup) *[]item[netip.Addr] { return &g.addresses }),
 	}
 }

@@ -65,10 +65,13 @@ type Key struct {
 // Spec is one route to be followed.
 type Spec struct {
 	Key
-	// Protocol is icmp, tcp or udp, and Port that of tcp and udp. Another protocol may
-	// take another path, so a route whose protocol or port changes begins anew.
-	Protocol string
-	Port     uint16
+	// Protocol is icmp, tcp or udp, and Port that of tcp and udp; Source and Interface are what
+	// probes leave by, the zero values leave it to the kernel. What leaves in another way
+	// may take another path, so a route of which any of these changes begins anew.
+	Protocol  string
+	Port      uint16
+	Source    netip.Addr
+	Interface string
 }
 
 // Status is how a path ends.

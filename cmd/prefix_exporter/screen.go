@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,49 +15,51 @@ import (
 // screen shows a route as a table, on a terminal over the one before.
 type screen struct {
 	out io.Writer
-	// width is that of the terminal in characters; nil: it is none.
-	width func() int
+	// size is that of the terminal in characters and lines; nil: it is none.
+	size  func() (width, height int)
 	lines int // of the table that is on the terminal now
 }
 
 // show draws the table anew if somebody watches.
 func (s *screen) show(r route.Route, troubles []probe.Trouble) error {
-	if s.width == nil {
+	if s.size == nil {
 		return nil
 	}
-	return s.draw(r, troubles)
+	width, height := s.size()
+	return s.draw(fit(traceTable(r, troubles), width, height))
 }
 
-// end draws the table for the last time.
-func (s *screen) end(r route.Route, troubles []probe.Trouble) error { return s.draw(r, troubles) }
+// end draws the table for the last time, all of it.
+func (s *screen) end(r route.Route, troubles []probe.Trouble) error {
+	return s.draw(traceTable(r, troubles))
+}
 
 // upAndClear is in ECMA-48, which every terminal of this century knows.
 const upAndClear = "\x1b[%dF\x1b[J" // CPL: to the beginning of so many lines above; ED: clear what is below
 
-func (s *screen) draw(r route.Route, troubles []probe.Trouble) error {
+func (s *screen) draw(table string) error {
 	var b bytes.Buffer
 	if s.lines > 0 {
 		fmt.Fprintf(&b, upAndClear, s.lines)
 	}
-	table := traceTable(r, troubles)
-	if s.width != nil {
-		table = fit(table, s.width())
-		s.lines = strings.Count(table, "\n")
-	}
+	s.lines = strings.Count(table, "\n")
 	b.WriteString(table)
 	_, err := s.out.Write(b.Bytes()) // in one piece, so that nothing flickers
 	return err
 }
 
-// fit cuts lines at the edge of the terminal: one that is wrapped would be two to go back.
-func fit(table string, width int) string {
-	var b strings.Builder
-	for line := range strings.Lines(table) {
-		text := []rune(strings.TrimSuffix(line, "\n"))
-		b.WriteString(string(text[:min(len(text), max(width, 1))]))
-		b.WriteByte('\n')
+// fit cuts a table at the edges of the terminal: a line that is wrapped would be two to go
+// back, and what has scrolled out at the top cannot be gone back to. The last line is the cursor's.
+func fit(table string, width, height int) string {
+	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
+	if most := max(height-1, 1); len(lines) > most {
+		lines = append(lines[:most-1], fmt.Sprintf("… %d lines more", len(lines)-most+1))
 	}
-	return b.String()
+	for i, line := range lines {
+		text := []rune(line)
+		lines[i] = string(text[:min(len(text), max(width, 1))])
+	}
+	return strings.Join(lines, "\n") + "\n"
 }
 
 // traceTable is a route as text, with the columns of mtr(8). Times are milliseconds.
@@ -95,11 +98,11 @@ func traceTable(r route.Route, troubles []probe.Trouble) string {
 	if end := r.Path.Status; end != route.Reached && end != route.Pending {
 		fmt.Fprintf(&b, "not reached: %s\n", r.Path)
 	}
-	for _, c := range r.Changes {
-		fmt.Fprintf(&b, "%s  %s\n", c.At.Format(time.TimeOnly), c)
-	}
 	for _, t := range troubles {
 		fmt.Fprintf(&b, "not to be trusted: %s: %s\n", t.Reason, t.Detail)
+	}
+	for _, c := range slices.Backward(r.Changes) { // the newest first: the others may be cut off
+		fmt.Fprintf(&b, "%s  %s\n", c.At.Format(time.TimeOnly), c)
 	}
 	return b.String()
 }

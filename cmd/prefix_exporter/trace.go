@@ -8,15 +8,19 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/alecthomas/kingpin/v2"
+	"github.com/go-kit/log"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"prefix_exporter/app"
+	"prefix_exporter/config"
 	"prefix_exporter/probe"
 	"prefix_exporter/route"
 )
@@ -26,9 +30,8 @@ const (
 	leastInterval = 100 * time.Millisecond
 	// mostInterval is the longest of the configuration.
 	mostInterval = 24 * time.Hour
-	// leastTimeout and mostHops are those of the configuration.
+	// leastTimeout is that of the configuration.
 	leastTimeout = 10 * time.Millisecond
-	mostHops     = 64
 	// reportRounds is how many rounds there are when nobody watches, as with mtr --report.
 	reportRounds = 10
 )
@@ -50,7 +53,7 @@ func traceCommand(cli *kingpin.Application, a *traceArguments) {
 		Default("icmp").EnumVar(&t.Protocol, "icmp", "tcp", "udp")
 	cmd.Flag("port", "Destination port of tcp (default 80) and udp (default 33434).").Uint16Var(&a.port)
 	cmd.Flag("interval", "From one round to the next, 100ms to 24h.").Default("1s").DurationVar(&t.Interval)
-	cmd.Flag("timeout", "How long to wait for the answer of a hop, 10ms to the interval.").Default("1s").DurationVar(&t.Timeout)
+	cmd.Flag("timeout", "How long to wait for the answer of a hop, 10ms to the interval.").Default("500ms").DurationVar(&t.Timeout)
 	cmd.Flag("max-hops", "The longest route, 1 to 64.").Default("30").IntVar(&t.MaxHops)
 	cmd.Flag("count", "Number of rounds; 0: until ^C on a terminal, 10 otherwise.").Default("0").Uint64Var(&a.count)
 	cmd.Flag("source", "Source address.").StringVar(&a.source)
@@ -83,39 +86,48 @@ func (a *traceArguments) check() error {
 	if t.Timeout < leastTimeout || t.Timeout > t.Interval {
 		bad("timeout %q: must be between %s and the interval, %s", t.Timeout, leastTimeout, t.Interval)
 	}
-	if t.MaxHops < 1 || t.MaxHops > mostHops {
-		bad("max-hops %q: must be between 1 and %d", fmt.Sprint(t.MaxHops), mostHops)
+	if t.MaxHops < 1 || t.MaxHops > probe.MaxHops {
+		bad("max-hops %q: must be between 1 and %d", fmt.Sprint(t.MaxHops), probe.MaxHops)
 	}
 	switch {
 	case t.Protocol == "icmp" && a.port != 0:
 		bad("port %q: icmp has no ports", fmt.Sprint(a.port))
 	case t.Protocol == "tcp" && a.port == 0:
-		a.port = 80 // open, or at least answered, more often than any other
+		a.port = config.TracePortTCP
 	case t.Protocol == "udp" && a.port == 0:
-		a.port = 33434 // that of traceroute(8), on which nobody listens
+		a.port = config.TracePortUDP
 	}
 	t.Port = a.port
 	return errors.Join(errs...)
 }
+
+// errNoTrace is for the systems on which nothing can be traced.
+var errNoTrace = errors.New("traceroutes need Linux")
 
 // traceRoute traces one route and shows it, live on a terminal, at the end otherwise.
 func traceRoute(a arguments, stdout, stderr io.Writer) error {
 	if err := a.trace.check(); err != nil {
 		return err
 	}
-	logger, err := app.NewLogger(stderr, "warn", a.logFormat)
-	if err != nil {
-		return err
+	if runtime.GOOS != "linux" {
+		return errNoTrace
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	screen := &screen{out: stdout, width: widthOf(stdout)}
+	screen := &screen{out: stdout, size: sizeOf(stdout)}
 	count := a.trace.count
-	if count == 0 && screen.width == nil {
-		count = reportRounds
+	logger := log.NewNopLogger() // a line would tear the table, which tells of troubles itself
+	if screen.size == nil {
+		var err error
+		if logger, err = app.NewLogger(stderr, "warn", a.logFormat); err != nil {
+			return err
+		}
+		if count == 0 {
+			count = reportRounds
+		}
 	}
 
 	target := a.trace.target
@@ -123,9 +135,11 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 	routes.Apply([]route.Spec{{Key: target.Key, Protocol: target.Protocol, Port: target.Port}})
 	health := probe.NewHealth(time.Now)
 	rounds := make(chan struct{}, 1) // one that is waiting stands for all
+	var recorded atomic.Uint64       // those in which nothing could be sent are no rounds of the route
 	engine, err := probe.NewTrace(probe.TraceOptions{
 		Record: func(k route.Key, dst netip.Addr, r route.Round) {
 			routes.Record(k, dst, r)
+			recorded.Add(1)
 			select {
 			case rounds <- struct{}{}:
 			default:
@@ -150,7 +164,7 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 			case <-rounds:
 			}
 			r := routes.Routes()[0]
-			if count != 0 && r.Rounds >= count {
+			if count != 0 && recorded.Load() >= count {
 				return screen.end(r, health.Troubles())
 			}
 			if err := screen.show(r, health.Troubles()); err != nil {
@@ -161,18 +175,18 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 	return g.Wait()
 }
 
-// widthOf returns a function that says how many characters fit into a line of a terminal;
-// nil: out is none.
-func widthOf(out io.Writer) func() int {
+// sizeOf returns a function that says how many lines of how many characters a terminal
+// shows; nil: out is none.
+func sizeOf(out io.Writer) func() (width, height int) {
 	file, ok := out.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return nil
 	}
-	return func() int {
-		width, _, err := term.GetSize(int(file.Fd()))
-		if err != nil || width == 0 {
-			return 80 // what a terminal that does not tell usually has
+	return func() (width, height int) {
+		width, height, err := term.GetSize(int(file.Fd()))
+		if err != nil || width == 0 || height == 0 {
+			return 80, 24 // what a terminal that does not tell usually has
 		}
-		return width
+		return width, height
 	}
 }

@@ -37,6 +37,21 @@ func TestTraceRefusesWhatItCannotDo(t *testing.T) {
 	}
 }
 
+func TestATableThatIsTooHighIsCut(t *testing.T) {
+	var out bytes.Buffer
+	s := &screen{out: &out, size: func() (int, int) { return 40, 5 }}
+	if err := s.show(someRoute(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Count(got, "\n") != 4 || !strings.HasSuffix(got, "\n… 4 lines more\n") {
+		t.Errorf("got %q", got)
+	}
+	out.Reset()
+	if err := s.end(someRoute(), nil); err != nil || !strings.Contains(out.String(), "instead of") || !strings.HasPrefix(out.String(), "\x1b[4F") {
+		t.Errorf("at the end: %v, %q", err, out.String())
+	}
+}
+
 // someRoute has one of everything that a table can show.
 func someRoute() route.Route {
 	router := netip.MustParseAddr
@@ -68,7 +83,7 @@ func TestTableOfARoute(t *testing.T) {
 
 func TestATableIsDrawnOverTheOneBefore(t *testing.T) {
 	var out bytes.Buffer
-	s := &screen{out: &out, width: func() int { return 40 }}
+	s := &screen{out: &out, size: func() (int, int) { return 40, 8 }}
 	r := someRoute()
 	for range 2 {
 		if err := s.show(r, nil); err != nil {
@@ -76,7 +91,7 @@ func TestATableIsDrawnOverTheOneBefore(t *testing.T) {
 		}
 	}
 	first, second, found := strings.Cut(out.String(), "\x1b[7F\x1b[J")
-	if !found || first != second {
+	if !found || first != second || strings.Count(first, "\n") != 7 {
 		t.Errorf("got %q", out.String())
 	}
 	for line := range strings.Lines(first) {
