@@ -197,7 +197,7 @@ func TestEveryScrapeShowsOnePath(t *testing.T) {
 			switch f.GetName() {
 			case RouteHops:
 				hops = strconv.Itoa(int(f.Metric[0].Gauge.GetValue()))
-			case RouteHopRTT:
+			case RouteHopLoss:
 				routers := make([]string, len(f.Metric))
 				for _, m := range f.Metric {
 					ttl, _ := strconv.Atoi(label(m, "ttl"))

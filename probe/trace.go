@@ -27,8 +27,8 @@ type TraceTarget struct {
 	// Key names the route. If its Addr is zero, TraceOptions.Destination chooses the address.
 	Key route.Key
 	// Interval between two rounds, and Timeout of each probe, at most Interval. A round asks
-	// twice if the way has become longer, so half of Interval is the longest Timeout that never
-	// costs a round.
+	// twice if the way has become longer; half of Interval is the longest Timeout that both have
+	// in full. What has less is unasked, not silent.
 	Interval, Timeout time.Duration
 	// MaxHops is the highest TTL, 1 to MaxHops.
 	MaxHops int

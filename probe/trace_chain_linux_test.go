@@ -267,7 +267,11 @@ func ours(t testing.TB, n int, protocol, to string) *hopTimes {
 	return h
 }
 
-// equal compares what two programs have seen: the same routers, the medians within half a millisecond.
+// shortest is below what any answer across a veth pair takes.
+const shortest = time.Microsecond
+
+// equal compares what two programs have seen: the same routers, the medians within half a millisecond. Ours
+// is never 0, and the others, which read the clock in the program, are hardly faster.
 func (h *hopTimes) equal(t testing.TB, name string, other *hopTimes) {
 	t.Helper()
 	if diff := cmp.Diff(other.routers, h.routers); diff != "" {
@@ -278,6 +282,9 @@ func (h *hopTimes) equal(t testing.TB, name string, other *hopTimes) {
 		t.Logf("%-10s hop %d %-12s median %8v, ours %8v; loss %.1f %%, ours %.1f %%", name, i+1, h.routers[i], its, own, 100*other.loss(i), 100*h.loss(i))
 		if d := own - its; d < -500*time.Microsecond || d > 500*time.Microsecond {
 			t.Errorf("hop %d: RTT %v, by %s %v", i+1, own, name, its)
+		}
+		if own < shortest || own < its/50 {
+			t.Errorf("hop %d: RTT %v is too short, by %s %v", i+1, own, name, its)
 		}
 	}
 }
@@ -303,6 +310,25 @@ func TestLinuxRoutersAreSeenAsOthersSeeThem(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestDelaysAreWhatOthersMeasure has a way with delays, which 0 is far from.
+func TestDelaysAreWhatOthersMeasure(t *testing.T) {
+	lab(t, `
+prefixes: [192.0.2.0/24]
+rules: [{delay: 3ms}]
+routes:
+  - prefix: 192.0.2.0/24
+    hops: [{router: 10.0.0.1, delay: 3ms}, {router: 10.0.0.2, delay: 3ms}, {router: 10.0.0.3, delay: 4ms}, {router: 10.0.0.4, delay: 4ms}]
+`)
+	h := ours(t, 20, TraceICMP, chainEnd4)
+	for i, least := range []time.Duration{3, 6, 10, 14, 17} {
+		if own := h.median(i); own < least*time.Millisecond {
+			t.Errorf("hop %d: RTT %v, below the %d ms of the lab", i+1, own, least)
+		}
+	}
+	h.equal(t, "traceroute", traceroute(t, "-I", chainEnd4))
+	h.equal(t, "mtr", mtr(t, 20, chainEnd4))
 }
 
 // TestLossIsWhatOthersSee drops every seventh echo request of each TTL between the second and the third

@@ -23,6 +23,8 @@ const (
 	tracePollShare = 8
 	// traceIdle is how long the loop sleeps when there is nothing to trace. Apply wakes it.
 	traceIdle = time.Hour
+	// maxFlows is how many removed routes are remembered: less than a megabyte.
+	maxFlows = 4096
 )
 
 // tracer is the engine for routes: one goroutine that sends all probes of a round by one system
@@ -43,6 +45,7 @@ type tracer struct {
 	free    []uint32
 	byKey   map[route.Key]*trail
 	byAddr  map[netip.Addr][]*trail // by the address that is traced
+	flows   map[route.Key]uint16    // the checksums of routes that are gone
 	open    []*trail                // those with a round that is not recorded yet
 	groups  []*group
 	poll    time.Duration
@@ -67,6 +70,7 @@ func newTrace(o TraceOptions) (TraceEngine, error) {
 		o: o, metrics: m, report: o.reporter(m), key: packet.NewKey(), clock: newClock(readClocks()),
 		changed: make(chan struct{}, 1),
 		sockets: map[traceKey]*traceSocket{}, byKey: map[route.Key]*trail{}, byAddr: map[netip.Addr][]*trail{},
+		flows: map[route.Key]uint16{},
 	}, nil
 }
 
@@ -165,14 +169,16 @@ func (t *tracer) beginDue(g *group) {
 		}
 		g.advance()
 		r := t.trails[i]
-		if r.open && r.deadline <= now+int64(t.poll) && t.behind == 0 {
-			t.judge(r, true) // its timeout is its interval
+		if r.open && t.behind == 0 {
+			t.judge(r, true) // all that has arrived is read
 		}
-		if r.open || now-due > g.maxLag {
+		switch {
+		case r.open: // what has arrived is not read yet: not sending is no trouble on top of that
+		case now-due > g.maxLag:
 			t.skip(r, due)
-			continue
+		default:
+			t.begin(r, due)
 		}
-		t.begin(r, due)
 	}
 }
 
@@ -195,9 +201,14 @@ func (t *tracer) Apply(_ context.Context, targets []TraceTarget) error {
 	t.clock.update()
 	t.replace(targets)
 	for key, s := range t.sockets {
-		if s.trails == 0 {
+		switch {
+		case s.trails > 0:
+			s.spare = false
+		case s.spare:
 			s.close()
 			delete(t.sockets, key)
+		default:
+			s.spare = true // its port is part of the flows, and the next Apply may take this one back
 		}
 	}
 	t.list = t.list[:0]
@@ -258,7 +269,11 @@ func (t *tracer) replace(targets []TraceTarget) {
 		t.put(&targets[i])
 		shortest = min(shortest, targets[i].Interval)
 	}
-	t.poll = max(shortest/tracePollShare, time.Millisecond)
+	t.poll = shortest / tracePollShare
+	for _, s := range t.sockets {
+		t.poll = min(t.poll, s.patience())
+	}
+	t.poll = max(t.poll, time.Millisecond)
 	members := map[time.Duration][]uint32{}
 	for _, r := range t.trails {
 		if r.used {
@@ -274,6 +289,7 @@ func (t *tracer) remove(r *trail) {
 	t.abort(r)
 	t.moveTo(r, netip.Addr{})
 	delete(t.byKey, r.target.Key)
+	t.remember(r)
 	*r = trail{index: r.index, serial: r.serial}
 	t.free = append(t.free, r.index)
 }
@@ -294,7 +310,7 @@ func (t *tracer) put(target *TraceTarget) {
 			t.trails = append(t.trails, r)
 		}
 		r.used = true
-		r.checksum = uint16(1 + rand.IntN(0xfffe)) // neither 0 nor 0xffff, which are the same
+		r.checksum = t.checksum(target.Key)
 		t.byKey[target.Key] = r
 	}
 	if r.socket != s || r.target.Port != target.Port || len(r.asks) != target.MaxHops {
@@ -303,6 +319,27 @@ func (t *tracer) put(target *TraceTarget) {
 		r.socket, r.asked, r.reached = s, 0, 0
 	}
 	r.target = *target
+}
+
+// remember keeps what balancers see of a trail that goes: if a reload is taken back, or the route is
+// configured again, it is sent the same way as before, and no change is seen.
+func (t *tracer) remember(r *trail) {
+	if len(t.flows) >= maxFlows {
+		for k := range t.flows { // any
+			delete(t.flows, k)
+			break
+		}
+	}
+	t.flows[r.target.Key] = r.checksum
+}
+
+// checksum chooses that of a new trail.
+func (t *tracer) checksum(k route.Key) uint16 {
+	if sum, ok := t.flows[k]; ok {
+		delete(t.flows, k)
+		return sum
+	}
+	return uint16(1 + rand.IntN(0xfffe)) // neither 0 nor 0xffff, which are the same
 }
 
 // moveTo notes which address a trail leads to.

@@ -155,7 +155,11 @@ func TestABalancerFakesNoChange(t *testing.T) {
 			l := lab(t, balanced)
 			b := newTraceBench(t, nil)
 			var changes atomic.Int64
-			b.table = route.NewTable(func(route.Change) { changes.Add(1) })
+			told := map[netip.Addr]int{} // the round in which the newest change was; Record holds b.mu
+			b.table = route.NewTable(func(c route.Change) {
+				changes.Add(1)
+				told[c.Dst] = len(b.rounds) - 1
+			})
 			var list []TraceTarget
 			for i := range 16 {
 				a := fmt.Sprintf("192.0.2.%d", i+1)
@@ -191,7 +195,7 @@ func TestABalancerFakesNoChange(t *testing.T) {
 			}
 			b.change(l)
 			b.stop()
-			b.changed()
+			b.changed(told)
 			b.unhealthy()
 		})
 	}
@@ -210,8 +214,8 @@ func specsOf(list []TraceTarget) (specs []route.Spec) {
 }
 
 // changed checks that the table knows of one change of each IPv4 route, to the way of which change
-// is told in its second round, and of none of the others.
-func (b *traceBench) changed() {
+// is told in its second round, and of none of the others. told is in which round it was.
+func (b *traceBench) changed(told map[netip.Addr]int) {
 	b.t.Helper()
 	for _, r := range b.table.Routes() {
 		want := 1
@@ -227,6 +231,13 @@ func (b *traceBench) changed() {
 			shown := slices.IndexFunc(b.rounds, func(x tracing) bool { return x.dst == r.Dst && len(x.Answers) == 9 })
 			if shown < 0 || !c.At.Equal(b.rounds[shown].Started) || c.TTL != 2 || len(c.New.Hops) != 9 || len(c.Old.Hops) != 5 {
 				b.t.Errorf("%s: %+v", r.Dst, c)
+				continue
+			}
+			second := shown + 1 + slices.IndexFunc(b.rounds[shown+1:], func(x tracing) bool {
+				return x.dst == r.Dst && len(x.Answers) > 1 && x.Answers[1].Kind == route.Exceeded // it is the hop that is told
+			})
+			if told[r.Dst] != second {
+				b.t.Errorf("%s: shown in round %d, again in %d, told in %d", r.Dst, shown, second, told[r.Dst])
 			}
 		}
 	}
@@ -350,6 +361,9 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 		t.Errorf("%d rounds of the route that stays", n)
 	}
 	if err := b.tracer.Apply(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.tracer.Apply(t.Context(), nil); err != nil { // the first one might have been taken back
 		t.Fatal(err)
 	}
 	if n := len(b.tracer.sockets); n != 0 {

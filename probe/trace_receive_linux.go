@@ -29,8 +29,8 @@ func (t *tracer) drain() (empty bool) {
 func (t *tracer) countDrops(s *traceSocket) {
 	n := s.readDrops()
 	if s.crowded() {
-		n++
-		s.drops++
+		s.drops++ // what is in flight cannot be judged, though nobody has seen a drop
+		t.report.trouble(ReasonKernelDrop, "the receive queue was nearly full: the kernel may have dropped ICMP errors")
 	}
 	if n > 0 {
 		t.metrics.drops.Add(float64(n))
@@ -199,15 +199,19 @@ type reception struct {
 // icmpError takes an ICMP error: what it quotes from behind the IP header on, and the
 // destination of that.
 func (t *tracer) icmpError(s *traceSocket, quoted []byte, dst netip.Addr, rep *report) {
-	t.metrics.received.Inc()
 	n, err := packet.ParseName(quoted, s.protocol)
-	if err != nil {
+	switch {
+	case errors.Is(err, packet.ErrType):
+		return // about no echo request: somebody else's
+	case err != nil:
+		t.metrics.received.Inc()
 		t.metrics.malformed.Inc()
 		return
 	}
 	if s.port != 0 && n.Constant>>16 != uint32(s.port) || s.port == 0 && n.Constant != uint32(s.identifier) {
 		return // about somebody else's packet: a raw socket sees all errors of its protocol
 	}
+	t.metrics.received.Inc()
 	kind, ok := kindOfError(s.key.v6, rep.icmpType, rep.icmpCode)
 	if !ok || !rep.offender.IsValid() {
 		t.metrics.unmatchedError.Inc()

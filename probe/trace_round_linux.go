@@ -14,6 +14,15 @@ import (
 // longer is seen without a second wave, and one lost answer of the destination does not cost one.
 const spareHops = 2
 
+const (
+	// worthwhile is the share of its timeout that a second wave must have before the next round: many
+	// routers answer in that. Else the next round asks all at once.
+	worthwhile = 1.0 / 4
+	// patient is the share of its timeout that a probe must have had to be called silent, and not
+	// unasked, when the next round ends its own. It forgives that a round may begin 100 ms late.
+	patient = 7.0 / 8
+)
+
 // askState is what is known of the probe of one TTL.
 type askState uint8
 
@@ -57,7 +66,8 @@ type trail struct {
 	asked    int   // how many of them have been asked
 	first    uint32
 	started  int64
-	deadline int64 // of the probes that were asked last
+	next     int64 // when the next round is due
+	deadline int64 // of the probes that were asked last, not after next
 	traced   int64 // log every packet until this moment
 }
 
@@ -85,6 +95,9 @@ func (t *tracer) begin(r *trail, due int64) {
 	if !dst.IsValid() && t.o.Destination != nil {
 		dst = t.o.Destination(r.target.Key.Prefix, r.dst)
 	}
+	if dst.Is4() != r.target.Key.Prefix.Addr().Is4() || dst.Is4In6() {
+		dst = netip.Addr{} // the socket is of the other family
+	}
 	t.moveTo(r, dst)
 	if !dst.IsValid() {
 		return
@@ -92,8 +105,9 @@ func (t *tracer) begin(r *trail, due int64) {
 	r.id = prefix.TargetID(dst)
 	clear(r.asks)
 	r.open, r.asked, r.first = true, 0, r.serial
-	r.started = t.clock.monotonic()
+	r.started, r.next = t.clock.monotonic(), due+int64(r.target.Interval)
 	t.open = append(t.open, r)
+	r.socket.begin()
 	t.metrics.lag.Observe(float64(r.started-due) / 1e9)
 	n := len(r.asks)
 	if r.reached > 0 {
@@ -112,6 +126,7 @@ func (t *tracer) abort(r *trail) {
 }
 
 func (t *tracer) forget(r *trail) {
+	r.socket.end()
 	for i, o := range t.open {
 		if o == r {
 			last := len(t.open) - 1
@@ -156,8 +171,12 @@ func (t *tracer) judge(r *trail, late bool) {
 		return
 	}
 	if !arrived && !blocked && r.asked < len(r.asks) {
-		t.ask(r, len(r.asks)) // the way has become longer, or the destination is silent
-		return
+		// The way has become longer, or the destination is silent.
+		if left := r.next - t.clock.monotonic(); float64(left) >= worthwhile*float64(r.target.Timeout) {
+			t.ask(r, len(r.asks))
+			return
+		}
+		end = len(r.asks)
 	}
 	t.finish(r, end)
 }
@@ -165,8 +184,8 @@ func (t *tracer) judge(r *trail, late bool) {
 // finish records a round. Of what could not be known for a reason of our own it says so.
 func (t *tracer) finish(r *trail, end int) {
 	r.open = false
+	t.countDrops(r.socket) // before what is left of them is thrown away
 	t.forget(r)
-	t.countDrops(r.socket)
 	round := route.Round{Started: t.clock.at(r.started), Answers: make([]route.Answer, end)}
 	r.reached = 0
 	for i := range round.Answers {
@@ -201,6 +220,9 @@ func (t *tracer) answer(r *trail, i int) route.Answer {
 	case a.drops != r.socket.drops:
 		answer.Kind, p.Event = route.Unasked, "discarded"
 		t.metrics.discarded.WithLabelValues(discardKernelDrop).Inc()
+	case float64(t.clock.now-a.handed) < patient*float64(r.target.Timeout):
+		answer.Kind, p.Event = route.Unasked, "discarded"
+		t.metrics.discarded.WithLabelValues(discardOvertaken).Inc()
 	default:
 		p.Event = "timeout"
 	}

@@ -13,7 +13,8 @@ import (
 // each may be told so; a refusal is told every time.
 const pendingRetries = batchSize
 
-// ask sends the probes of a round up to a TTL, and gives them their time.
+// ask sends the probes of a round up to a TTL, and gives them their time: not more than there is until
+// the next round.
 func (t *tracer) ask(r *trail, upTo int) {
 	s := r.socket
 	from := r.asked
@@ -30,7 +31,7 @@ func (t *tracer) ask(r *trail, upTo int) {
 	}
 	r.serial += uint32(upTo - from)
 	r.asked = upTo
-	r.deadline = t.clock.monotonic() + int64(r.target.Timeout) + stampSlack
+	r.deadline = min(t.clock.monotonic()+int64(r.target.Timeout)+stampSlack, r.next)
 }
 
 // findSource finds the source address of the round, where the checksum covers it.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 	"unsafe"
 
 	"golang.org/x/net/bpf"
@@ -30,9 +31,15 @@ type traceSocket struct {
 	reserved int
 	// finder is a UDP socket that never sends: connecting it tells which source address the kernel chooses.
 	finder int
-	trails int // how many routes use it
-
+	trails int  // how many routes use it
+	rounds int  // how many of them have an open round
+	spare  bool // nobody used it after the last Apply
 }
+
+// foreignBytes is how much in a second a raw socket must bear of ICMP errors about packets of others: 16,384
+// addresses that are sent an echo request each second, all unreachable, and about 1 KiB for each
+// error as the kernel counts; then a half more.
+const foreignBytes = 24 << 20
 
 // errNoRaw says what to do when there is no raw socket.
 var errNoRaw = errors.New(`no permission. Traceroutes by TCP and UDP need a raw socket. Do one of these:
@@ -118,6 +125,7 @@ func (s *traceSocket) openRaw(mode transmitMode, kind int) (err error) {
 
 // tune sets what only traceroutes need.
 func (s *traceSocket) tune() error {
+	s.listen(false)
 	if s.key.v6 {
 		// Balancers look at the flow label too; all flows of ours have the same: none.
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0); err != nil {
@@ -140,6 +148,45 @@ func (s *traceSocket) close() {
 			_ = unix.Close(fd)
 		}
 	}
+}
+
+// begin and end tell of a round of one of the socket's routes.
+func (s *traceSocket) begin() {
+	if s.rounds++; s.rounds == 1 {
+		s.listen(true)
+	}
+}
+
+func (s *traceSocket) end() {
+	if s.rounds--; s.rounds == 0 {
+		s.listen(false)
+	}
+}
+
+// listen switches the error queue of a raw socket on or off. The kernel puts every ICMP error about the
+// protocol of the socket into it, whosever packet it is about, and no filter applies there: while the
+// loop sleeps, those of others would fill it. Switching it off throws away what is in it.
+func (s *traceSocket) listen(on bool) {
+	if !s.raw {
+		return
+	}
+	level, option, value := unix.IPPROTO_IP, unix.IP_RECVERR, 0
+	if s.key.v6 {
+		level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+	}
+	if on {
+		value = 1
+	}
+	_ = unix.SetsockoptInt(s.fd, level, option, value) // it was possible when the socket was opened
+}
+
+// patience is how long the socket may be left unread while a round is open.
+func (s *traceSocket) patience() time.Duration {
+	if !s.raw {
+		return tracePoll
+	}
+	// crowded begins at three quarters.
+	return time.Duration(int64(s.granted) / 4 * 3 * int64(time.Second) / foreignBytes)
 }
 
 // crowded says whether so much waits to be read that the kernel may have thrown away ICMP errors. Those

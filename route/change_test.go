@@ -20,7 +20,19 @@ func TestChanges(t *testing.T) {
 			rounds: "a * c D \n a b * D \n a b c D", path: "a b c D",
 		},
 		"what is silent from now on stays": {
-			rounds: "a b c D \n a * c D #100", path: "a b c D",
+			rounds: "a b c D \n a * c D #59", path: "a b c D",
+		},
+		"what is silent for an hour is unknown": {
+			rounds: "a b c D #20 \n a * c D #60", path: "a * c D",
+		},
+		"the same router after an hour of silence is no change": {
+			rounds: "a b c D #20 \n a * c D #100 \n a b c D #5", path: "a b c D",
+		},
+		"what is silent for an hour, with silence behind it, stays": {
+			rounds: "a b c D \n a * * * #100", path: "a b c ...",
+		},
+		"a destination and a loop that are silent for long stay": {
+			rounds: "a b c b c b c \n a * c b c b c #100", path: "a b c >2",
 		},
 		"rounds without answers say nothing but that the destination is silent": {
 			rounds: "a b c D \n * * * * #3", path: "a b c ...",
@@ -50,8 +62,19 @@ func TestChanges(t *testing.T) {
 			rounds: "a b c D #3 \n a x c D #2", path: "a x c D",
 			changes: []string{"5: new_router at 2: a b c D -> a x c D"},
 		},
-		"two other routers in turn are not seen twice": {
-			rounds: "a b c D \n a x c D \n a y c D \n a x c D \n a y c D \n a b c D", path: "a b c D",
+		"two other routers in turn are no change in the first rounds": {
+			rounds: "a b c D #20 \n a x c D \n a y c D \n a x c D \n a b c D", path: "a b c D",
+		},
+		"two other routers in turn are one change": {
+			rounds: "a b c D #20 \n" + strings.Repeat("a x c D \n a y c D \n", 300), path: "a y c D",
+			changes: []string{"24: new_router at 2: a b c D -> a y c D"},
+		},
+		"two longer ways in turn are one change": {
+			rounds: "a b D #20 \n" + strings.Repeat("a b x D \n a b y D \n", 300), path: "a b y D",
+			changes: []string{"24: longer at 3: a b D -> a b y D"},
+		},
+		"four other routers in turn that the old one interrupts are no change": {
+			rounds: "a b c D #20 \n a x c D \n a y c D \n a b c D \n a x c D \n a y c D \n a b c D", path: "a b c D",
 		},
 		"another router, seen twice with silence in between": {
 			rounds: "a b c D \n a x c D \n a * c D #20 \n * * * * \n . . . . \n a x c D", path: "a x c D",
@@ -289,6 +312,17 @@ func TestUnreachable(t *testing.T) {
 			rounds: "a b b b b \n a b! b! b! #2", path: "a b!",
 			changes: []string{"3: block_began at 2: a b >2 -> a b!"},
 		},
+		"two routers at the same hop say it in turn": {
+			rounds: "a b c D #20 \n" + strings.Repeat("a x! \n a y! \n", 100), path: "a y!",
+			changes: []string{"22: block_began at 2: a b c D -> a y!"},
+		},
+		"two routers at different hops say it in turn": {
+			rounds: "a b c D #20 \n" + strings.Repeat("a b! \n a b x! \n", 100), path: "a b x!",
+			changes: []string{"22: block_began at 3: a b c D -> a b x!"},
+		},
+		"two routers say it in turn within the first rounds": {
+			rounds: "a * * * \n" + strings.Repeat("a x! \n a y! \n", 5), path: "a y!",
+		},
 		"its router turns out to be nearer": {
 			rounds: "a b * c! \n a b c *", path: "a b c!",
 		},
@@ -334,7 +368,37 @@ func TestBalancing(t *testing.T) {
 		},
 		"a router that is left out for good is a change in the end": {
 			rounds: "a b c D \n a x c D \n a b c D \n a x c D \n a b c D \n a x c D #80", path: "a x c D",
-			changes: []string{"69: new_router at 2: a b c D -> a x c D"},
+			changes: []string{"68: new_router at 2: a b c D -> a x c D"},
+		},
+		"a way that is longer comes and goes: a few changes, then none": {
+			rounds: strings.Repeat("a b c D #30 \n a x y c D #2 \n", 40) + "a b c D", path: "a x y c D",
+			changes: []string{
+				"32: longer at 2: a b c D -> a x y c D", "34: shorter at 2: a x y c D -> a b c D",
+				"64: longer at 2: a b c D -> a x y c D", "66: shorter at 2: a x y c D -> a b c D",
+				"96: longer at 2: a b c D -> a x y c D", "98: shorter at 2: a x y c D -> a b c D",
+				"128: longer at 2: a b c D -> a x y c D", "130: shorter at 2: a x y c D -> a b c D",
+			},
+		},
+		"a way that came and went, and now stays, is a change after all": {
+			rounds: strings.Repeat("a b D #30 \n a x y D #2 \n", 5) + "a x y D #60", path: "a x y D",
+			changes: []string{
+				"32: longer at 2: a b D -> a x y D", "34: shorter at 2: a x y D -> a b D",
+				"64: longer at 2: a b D -> a x y D", "66: shorter at 2: a x y D -> a b D",
+				"96: longer at 2: a b D -> a x y D", "98: shorter at 2: a x y D -> a b D",
+				"128: longer at 2: a b D -> a x y D", "130: shorter at 2: a x y D -> a b D",
+				"220: longer at 2: a b D -> a x y D",
+			},
+		},
+		"what fails for an hour, time and again, is told": {
+			rounds: strings.Repeat("a b D #60 \n a x y D #10 \n", 6), path: "a x y D",
+			changes: []string{
+				"62: longer at 2: a b D -> a x y D", "72: shorter at 2: a x y D -> a b D",
+				"132: longer at 2: a b D -> a x y D", "142: shorter at 2: a x y D -> a b D",
+				"202: longer at 2: a b D -> a x y D", "212: shorter at 2: a x y D -> a b D",
+				"272: longer at 2: a b D -> a x y D", "282: shorter at 2: a x y D -> a b D",
+				"342: longer at 2: a b D -> a x y D", "352: shorter at 2: a x y D -> a b D",
+				"412: longer at 2: a b D -> a x y D",
+			},
 		},
 		"what takes turns at one hop excuses nothing at another": {
 			rounds: "a b c D \n a x c D \n a b c D \n a x c D \n a b c D \n a x c D #2 \n a b y D #2", path: "a b y D",

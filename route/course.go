@@ -179,8 +179,8 @@ func (c *course) end(ttl int, addr netip.Addr) {
 func (c *course) place(ttl int, addr netip.Addr) {
 	c.grow(ttl)
 	h := &c.hops[ttl-1]
-	if h.router.IsValid() && !h.tentative && h.router != addr && h.excuses(addr) {
-		return
+	if h.router.IsValid() && !h.tentative && h.router != addr {
+		return // they take turns
 	}
 	if h.router != addr {
 		*h = hop{router: addr, turns: turns{newest: h.turns.newest, switches: h.turns.switches}}
@@ -223,33 +223,44 @@ func (c *course) fold(v *view) {
 }
 
 // count takes the answers of a view into the numbers of the hops. From the TTL doubtful on
-// silence does not count, for the probes may have gone another way.
+// silence does not count, for the probes may have gone another way, unless they were stopped
+// before. That somebody else answered is loss of the router that was expected.
 func (c *course) count(v *view, doubtful int) {
-	for t := 1; t <= min(len(c.hops), len(v.answers)); t++ {
-		h, a := &c.hops[t-1], &v.answers[t-1]
-		switch a.Kind {
-		case Unasked:
-			continue
-		case Silent:
-			if t < doubtful {
-				h.fail(v.dst > t)
+	furthest := v.furthest()
+	for t := 1; t <= len(c.hops); t++ {
+		h, mine, seen := &c.hops[t-1], c.at(t), v.at(t)
+		h.last = 0 // until it answers in this round
+		stopped := v.block > 0 && t >= v.block
+		switch a := v.answer(t); {
+		case t == c.dst && v.dst > 0 && a.Kind != Silent:
+			h.ok(v.answer(v.dst)) // at whatever TTL it did
+		case !mine.agrees(seen) && (seen.kind != router || !h.excuses(seen.addr)):
+			h.fail(false)
+		case a.Kind == Silent && (t < doubtful || stopped):
+			h.fail(v.dst > t)
+			if t < furthest && t != c.dst && t != c.block && c.loop == 0 {
+				h.hush()
 			}
-			continue
-		}
-		if seen := v.at(t); c.at(t).agrees(seen) && h.router.IsValid() && !h.tentative || seen.kind == router && h.excuses(seen.addr) {
+		case t > len(v.answers) && stopped:
+			h.fail(false)
+		case a.Kind > Unasked && (h.router.IsValid() && !h.tentative || seen.kind == router && h.excuses(seen.addr)):
 			h.ok(a)
 		}
 	}
 }
 
-// watch takes whether a view shows how the path ends, and who answered.
-func (c *course) watch(v *view) {
-	c.rounds++
+// note takes which routers answered at the TTLs of the hops.
+func (c *course) note(v *view) {
 	for t := range c.hops {
 		if seen := v.at(t + 1); seen.kind == router {
 			c.hops[t].note(seen.addr)
 		}
 	}
+}
+
+// watch takes whether a view shows how the path ends.
+func (c *course) watch(v *view) {
+	c.rounds++
 	shown, asked := false, false
 	switch {
 	case c.dst > 0:

@@ -13,11 +13,16 @@ type candidate struct {
 	strength strength
 	before   Path
 	rounds   int // since then
+	refuted  int // how many before it differed at the same TTL, each refuted by the next
 }
 
 // maxDoubt is for how many rounds that neither confirm nor refute a candidate the silence
 // behind it is not counted as loss: as long as loss is told of.
 const maxDoubt = LossRounds
+
+// minReplaced is how many rounds in a row must show other routers than the known one, each
+// another than the round before, to be a change: one more than a candidate and two that refute it by chance.
+const minReplaced = 4
 
 // news is what a confirmed candidate has changed.
 type news struct {
@@ -32,30 +37,43 @@ type tracker struct {
 	dst       netip.Addr
 	course    *course // nil before the first round
 	candidate *candidate
+	swings    swings
 }
 
 // follow takes one round, and says what it has changed.
 //
 // A view that does not contradict the accepted path only adds to it. One that does becomes the
 // candidate. It is confirmed by the next view that contradicts the accepted path as
-// well, but not the candidate; it is refuted by one that contradicts the candidate. Views that fit
-// to both say nothing.
+// well, but not the candidate; it is refuted by one that contradicts the candidate, unless both
+// show that the accepted path has gone. Views that fit to both say nothing.
 func (k *tracker) follow(v *view, at time.Time) (n news, changed bool) {
 	if k.course == nil {
 		k.course = newCourse(k.dst, v)
+		k.course.note(v)
 		k.course.count(v, maxTTL)
 		k.course.watch(v)
 		return n, false
 	}
+	k.swings.rounds++
 	ttl, s := k.course.compare(v)
-	c := k.candidate
-	if c != nil && c.contradicts(v) {
-		c, k.candidate = nil, nil
+	k.course.note(v)
+	if s == plain && k.course.balanced(v) {
+		k.course.alternate(v)
+		ttl, s = k.course.compare(v)
+	}
+	c, refuted := k.candidate, (*candidate)(nil)
+	m := *v // what is seen, of all rounds that agree
+	switch {
+	case c == nil:
+	case !c.contradicts(v):
+		m = merge(&c.view, v)
+	case !k.gone(v, ttl, s):
+		c, refuted, k.candidate = nil, c, nil
 	}
 	switch {
 	case s == none:
 		k.add(v)
-		return n, false
+		return k.swings.settle(k.course)
 	case c != nil && s == weak && c.strength > weak: // says nothing against it, nor much for it
 		c.rounds++
 		k.course.count(v, c.ttl)
@@ -63,29 +81,46 @@ func (k *tracker) follow(v *view, at time.Time) (n news, changed bool) {
 		return n, false
 	case c == nil || s == plain && c.strength == weak:
 		k.candidate = &candidate{view: v.clone(), at: at, ttl: ttl, strength: s, before: k.course.path()}
+		k.candidate.follows(refuted)
 		k.course.count(v, ttl)
 		k.course.watch(v)
 		return n, false
 	}
 	k.candidate = nil
 	if c.strength == weak {
-		k.course.learn(k.dst, &c.view, maxTTL)
-		k.course.learn(k.dst, v, maxTTL)
+		k.course.learn(k.dst, &m, maxTTL)
 		k.course.count(v, maxTTL)
 		k.course.watch(v)
 		return n, false
 	}
-	k.course.watch(v)
-	m := merge(&c.view, v)
-	if k.course.balanced(&m) {
-		k.course.alternate(&m)
-		k.course.count(v, maxTTL)
-		return n, false
+	old, first := k.course, min(c.ttl, ttl)
+	old.watch(v)
+	old.count(v, first)
+	k.course = old.turn(k.dst, &m, [2]*view{&c.view, v}, first)
+	n = news{at: c.at, reason: reason(old, k.course, &m), ttl: first, old: c.before, new: k.course.path()}
+	return k.swings.turn(old, k.course, &m, n)
+}
+
+// gone says whether a view that refutes the candidate says all the same that the accepted
+// path has gone: both are blocked, by whomever, or nobody but others has answered there for some rounds.
+func (k *tracker) gone(v *view, ttl int, s strength) bool {
+	c := k.candidate
+	if c.block > 0 && v.block > 0 && k.course.block == 0 {
+		return s > none && (s > weak) == (c.strength > weak)
 	}
-	old := k.course
-	old.count(v, min(c.ttl, ttl))
-	k.course = old.turn(k.dst, &m, [2]*view{&c.view, v}, min(c.ttl, ttl))
-	return news{at: c.at, reason: reason(old, k.course, &m), ttl: min(c.ttl, ttl), old: c.before, new: k.course.path()}, true
+	return c.sameAs(ttl, s) && c.refuted+2 >= minReplaced
+}
+
+// sameAs says whether a plain difference is at the TTL of the candidate, which is one as well.
+func (c *candidate) sameAs(ttl int, s strength) bool {
+	return c.ttl == ttl && c.strength == plain && s == plain
+}
+
+// follows takes that a candidate refuted the one before it.
+func (c *candidate) follows(before *candidate) {
+	if before != nil && before.sameAs(c.ttl, c.strength) {
+		c.at, c.before, c.refuted = before.at, before.before, before.refuted+1
+	}
 }
 
 // add takes a view that fits to the accepted path.
@@ -115,7 +150,7 @@ func (c *course) balanced(m *view) bool {
 			continue
 		}
 		h := c.hop(t)
-		if h == nil || mine.kind != router || seen.kind != router || !h.balances() || len(h.turns.others) >= maxOthers {
+		if h == nil || mine.kind != router || seen.kind != router || !h.balances() || h.replaced() || len(h.turns.others) >= maxOthers {
 			return false
 		}
 		differs = true
@@ -164,6 +199,7 @@ func (c *course) turn(dst netip.Addr, m *view, rounds [2]*view, first int) *cour
 // feed counts what was seen of a new router, or of silence in its place, before its path was accepted.
 func (h *hop) feed(ttl int, rounds [2]*view) {
 	for _, v := range rounds {
+		h.last = 0
 		if ttl > len(v.answers) {
 			continue
 		}

@@ -24,6 +24,9 @@ const (
 	// minLimited is how many more of the last LossRounds rounds a router must have
 	// left unanswered than were lost behind it to be called rate limited. Two happen by chance.
 	minLimited = 3
+	// muteRounds is after how many silent rounds a router is unknown again, if hops behind it
+	// answer: an hour at the default interval. It may be another one by now, or have been told to be silent.
+	muteRounds = 60
 )
 
 // hop is one router on the current path, or one that has never answered.
@@ -42,7 +45,10 @@ type hop struct {
 	// hollow counts the rounds in a row in which the probe of this TTL was lost while the
 	// destination answered that of a higher one.
 	hollow int
-	turns  turns
+	// mute counts the rounds in a row in which the probe of this TTL was lost while one of a
+	// higher TTL was answered by anybody.
+	mute  int
+	turns turns
 }
 
 // turns is how the routers of one TTL take turns.
@@ -77,12 +83,18 @@ func (h *hop) balances() bool {
 	return bits.OnesCount16(h.turns.switches) >= minSwitches
 }
 
+// replaced says whether the router of the hop has not been seen since its answers, which
+// had come from it alone, began to come from others.
+func (h *hop) replaced() bool {
+	return h.turns.switches>>h.turns.absent == 0
+}
+
 // ok counts an answer.
 func (h *hop) ok(a *Answer) {
 	rtt := max(a.RTT, 0)
 	h.shift(0)
 	h.answered++
-	h.hollow = 0
+	h.hollow, h.mute = 0, 0
 	h.last, h.labels = rtt, slices.Clone(a.Labels)
 	if h.answered == 1 {
 		h.best = rtt
@@ -100,6 +112,14 @@ func (h *hop) fail(behind bool) {
 	h.last = 0
 	if behind {
 		h.hollow++
+	}
+}
+
+// hush takes a round in which a higher TTL was answered but not this one, and
+// forgets the router after too many of them. That there is silence remains known.
+func (h *hop) hush() {
+	if h.mute++; h.mute >= muteRounds && h.router.IsValid() {
+		*h = hop{sent: uint64(h.mute), lost: h.lost, rounds: h.rounds, hollow: h.hollow}
 	}
 }
 
@@ -143,6 +163,6 @@ func (h *hop) show(ttl int, continues float64) Hop {
 		s.StdDev = time.Duration(math.Round(math.Sqrt(h.squares / float64(h.answered-1))))
 	}
 	s.PathLoss = min(s.Loss, continues)
-	s.RateLimited = h.router.IsValid() && float64(h.lossRounds())-s.PathLoss*float64(h.rounds) >= minLimited
+	s.RateLimited = h.router.IsValid() && s.Loss < 1 && float64(h.lossRounds())-s.PathLoss*float64(h.rounds) >= minLimited
 	return s
 }

@@ -31,6 +31,32 @@ func TestNumbersOfAHop(t *testing.T) {
 	}
 }
 
+func TestTheLastRTTIsThatOfTheLastRound(t *testing.T) {
+	for name, test := range map[string]struct {
+		rounds string
+		want   []time.Duration
+	}{
+		"all have answered":                    {"a b c D #5", []time.Duration{1 * ms, 2 * ms, 3 * ms, 4 * ms}},
+		"another router has answered":          {"a b c D #5 \n a x c D", []time.Duration{1 * ms, 0, 3 * ms, 4 * ms}},
+		"a router stops the probes before":     {"a b c D #5 \n a b!", []time.Duration{1 * ms, 2 * ms, 0, 0}},
+		"a hop was not asked":                  {"a b c D #5 \n a . c D", []time.Duration{1 * ms, 0, 3 * ms, 4 * ms}},
+		"another path, silent in places":       {"a b c D #5 \n x * * D", []time.Duration{0, 0, 0, 4 * ms}},
+		"the round is shorter":                 {"a b c D #5 \n a b", []time.Duration{1 * ms, 2 * ms, 0, 0}},
+		"the destination answers further away": {"a b c D #5 \n a b c d D", []time.Duration{1 * ms, 2 * ms, 3 * ms, 5 * ms}},
+		"a new router that is silent again":    {"a b c D #5 \n a x y D \n a x * D", []time.Duration{1 * ms, 2 * ms, 0, 4 * ms}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []time.Duration
+			for _, h := range follow(test.rounds).route(t).Hops {
+				got = append(got, h.Last)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestLossIsThatOfTheLastRounds(t *testing.T) {
 	for name, test := range map[string]struct {
 		rounds   string
@@ -77,16 +103,28 @@ func TestLossIsThatOfTheLastRounds(t *testing.T) {
 			rounds: "* b D #10 \n a b D #2 \n * b D", loss: []float64{1. / 3, 0, 0}, path: []float64{0, 0, 0}, sent: 3, answered: 2,
 		},
 		"a router that takes turns with the one of the hop answers for it": {
-			rounds: "a b D \n x b D \n a b D \n x b D \n a b D \n x b D #10", loss: []float64{0, 0, 0}, path: []float64{0, 0, 0}, sent: 12, answered: 12,
+			rounds: "a b D \n x b D \n a b D \n x b D \n a b D \n x b D #10", loss: []float64{0, 0, 0}, path: []float64{0, 0, 0}, sent: 15, answered: 13,
 		},
 		"a hop that was never asked has no part in it": {
 			rounds: "a . D \n * . * \n a . D \n * . *", loss: []float64{.5, 0, .5}, path: []float64{.5, 0, .5}, sent: 4, answered: 2,
 		},
 		"nor is silence after it, as long as that is not sure": {
-			rounds: "a b c D #5 \n a x c D \n a * * * #3 \n a b c D", loss: []float64{0, 0, 0, 0}, path: []float64{0, 0, 0, 0}, sent: 10, answered: 10,
+			rounds: "a b c D #5 \n a x c D \n a * * * #3 \n a b c D", loss: []float64{0, 1. / 7, 0, 0}, path: []float64{0, 0, 0, 0}, sent: 10, answered: 10,
 		},
-		"what another path may have lost is no loss of this one": {
-			rounds: "a b c D #5 \n x * * * \n a b c D", loss: []float64{0, 0, 0, 0}, path: []float64{0, 0, 0, 0}, sent: 6, answered: 6,
+		"what another path may have lost is no loss of this one, but for the router that did not answer": {
+			rounds: "a b c D #5 \n x * * * \n a b c D", loss: []float64{1. / 7, 0, 0, 0}, path: []float64{0, 0, 0, 0}, sent: 7, answered: 6,
+		},
+		"a destination that answers at another TTL has answered": {
+			rounds: "a b D #9 \n a x y D", loss: []float64{0, .1, 0}, path: []float64{0, 0, 0}, sent: 10, answered: 10,
+		},
+		"what lies behind a block is lost": {
+			rounds: "a b c D #9 \n a x!", loss: []float64{0, .1, .1, .1}, path: []float64{0, .1, .1, .1}, sent: 10, answered: 10,
+		},
+		"a router that is silent for good limits nothing": {
+			rounds: "a b D #5 \n a * D #10", loss: []float64{0, 1, 0}, path: []float64{0, 0, 0}, sent: 15, answered: 15,
+		},
+		"nor does one that is unknown again": {
+			rounds: "a b D #5 \n a * D #1000", loss: []float64{0, 1, 0}, path: []float64{0, 0, 0}, sent: 1005, answered: 1005,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

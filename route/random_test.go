@@ -125,6 +125,27 @@ func TestAPathThatStaysIsNeverAChange(t *testing.T) {
 	}
 }
 
+// A visit of ten rounds or more is not brief, so that up to sixteen changes may be told before all is known.
+func TestWaysOfUnequalLengthAreToldAFewTimesADay(t *testing.T) {
+	paths := [][]Answer{answers("a b c D"), answers("a x y c D")}
+	for _, share := range []float64{.1, .3, .5} {
+		for seed := range uint64(300) {
+			r := rand.New(rand.NewPCG(seed, 5))
+			f := follow("")
+			for range 1440 {
+				longer := 0
+				if r.Float64() < share {
+					longer = 1
+				}
+				f.record(paths[longer])
+			}
+			if n := len(f.changes); n < 4 || n > 4*maxVisits {
+				t.Errorf("%g of the packets take the longer way, seed %d: %d changes: %q", share, seed, n, f.changes)
+			}
+		}
+	}
+}
+
 func TestAChangeIsToldOnceAndInTheSecondRoundThatShowsIt(t *testing.T) {
 	shown, slow := 0, 0
 	for seed := range uint64(1000) {

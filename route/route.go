@@ -117,7 +117,7 @@ const (
 
 // Change is one change of a path, seen twice.
 type Change struct {
-	At time.Time // when the first of the two rounds began
+	At time.Time // when the first round that showed it began
 	Key
 	Dst    netip.Addr
 	Reason Reason // the most important of all that apply
@@ -129,17 +129,17 @@ type Change struct {
 // Hop is what is known of one router on the current path.
 type Hop struct {
 	TTL    int
-	Router netip.Addr // the zero Addr: has never answered
+	Router netip.Addr // the zero Addr: has never answered, or not for an hour in which hops behind it did
 	Labels []Label    // of the last answer
 	// Sent and Answered count since the router was first seen here.
 	Sent, Answered uint64
-	// Last is 0 if the last probe was lost. All are 0 as long as nothing is answered.
+	// Last is 0 if the router did not answer in the last round. All are 0 as long as nothing is answered.
 	Last, Best, Worst, Mean, StdDev time.Duration
 	// Loss is the share of the last LossRounds rounds in which the router did not answer, 0 to 1.
 	Loss float64
 	// PathLoss is that part of it which all hops behind it share: what really is lost on the way.
 	PathLoss float64
-	// RateLimited says that the router leaves probes unanswered that reach the hops behind it.
+	// RateLimited says that the router leaves some probes unanswered that reach the hops behind it.
 	RateLimited bool
 }
 

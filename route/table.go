@@ -39,8 +39,8 @@ func NewTable(onChange func(Change)) *Table {
 }
 
 // Apply makes the table hold just these routes. What is in it already keeps its path, its
-// numbers and its changes, unless its protocol or port is another one now: then it begins
-// anew. Of two routes with the same key the last one counts.
+// numbers and its changes, unless its protocol, port, source or interface is another one now: then it
+// begins anew. Of two routes with the same key the last one counts.
 func (t *Table) Apply(specs []Spec) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

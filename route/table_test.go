@@ -91,15 +91,19 @@ func TestRoutesAreSortedByPrefixAndAddress(t *testing.T) {
 func TestAReload(t *testing.T) {
 	other := Spec{Key: Key{Prefix: netip.MustParsePrefix("203.0.113.0/24")}, Protocol: "icmp"}
 	tcp := Spec{Key: key, Protocol: "tcp", Port: 443}
+	from, out := spec, spec
+	from.Source, out.Interface = netip.MustParseAddr("198.51.100.1"), "eth1"
 	for name, test := range map[string]struct {
 		specs  []Spec
 		rounds uint64 // kept
 		there  bool
 	}{
-		"keeps what is unchanged":      {[]Spec{other, spec}, 3, true},
-		"begins anew with a protocol":  {[]Spec{tcp}, 0, true},
-		"forgets what is not in it":    {[]Spec{other}, 0, false},
-		"takes the last one of a pair": {[]Spec{tcp, spec}, 3, true},
+		"keeps what is unchanged":       {[]Spec{other, spec}, 3, true},
+		"begins anew with a protocol":   {[]Spec{tcp}, 0, true},
+		"begins anew with a source":     {[]Spec{from}, 0, true},
+		"begins anew with an interface": {[]Spec{out}, 0, true},
+		"forgets what is not in it":     {[]Spec{other}, 0, false},
+		"takes the last one of a pair":  {[]Spec{tcp, spec}, 3, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := follow("a b D \n a x D #2")

@@ -109,8 +109,29 @@ func (v *view) at(ttl int) cell {
 	return cell{}
 }
 
-// asks says whether a probe of this TTL or a higher one was sent.
+// answer returns what became of the probe of a TTL; Unasked behind the end of the view.
+func (v *view) answer(ttl int) *Answer {
+	if ttl > len(v.answers) {
+		return &Answer{Kind: Unasked}
+	}
+	return &v.answers[ttl-1]
+}
+
+// furthest is the highest TTL that was answered; 0: none.
+func (v *view) furthest() int {
+	for t := len(v.answers); t > 0; t-- {
+		if v.answers[t-1].Kind > Unasked {
+			return t
+		}
+	}
+	return 0
+}
+
+// asks says whether a probe of this TTL or a higher one was sent, or stopped by a block before it.
 func (v *view) asks(ttl int) bool {
+	if v.block > 0 && ttl >= v.block {
+		return true
+	}
 	for t := ttl; t <= len(v.answers); t++ {
 		if v.answers[t-1].Kind != Unasked {
 			return true

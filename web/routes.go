@@ -92,6 +92,9 @@ func (a *api) route(r *http.Request) (any, error) {
 	if a.Routes != nil {
 		list = a.Routes.Prefix(p)
 	}
+	if whole := p.Masked(); a.Routes != nil && p != whole && len(a.Routes.Prefix(whole)) > 0 {
+		return nil, missing("prefix %q: is not traced by this exporter, did you mean %s?", p, whole)
+	}
 	if len(list) == 0 {
 		return nil, missing("prefix %q: is not traced by this exporter", p)
 	}

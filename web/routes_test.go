@@ -122,6 +122,7 @@ func TestRoutesThatAreNotThere(t *testing.T) {
 		"no routes at all":              {none, "/api/v1/routes", 404, "routes: this exporter traces none"},
 		"no routes at all, of a prefix": {none, "/api/v1/routes/192.0.2.0/24", 404, `prefix "192.0.2.0/24": is not traced by this exporter`},
 		"a prefix that is not traced":   {some, "/api/v1/routes/192.0.3.0/24", 404, `prefix "192.0.3.0/24": is not traced by this exporter`},
+		"a prefix with host bits":       {some, "/api/v1/routes/192.0.2.7/24", 404, `prefix "192.0.2.7/24": is not traced by this exporter, did you mean 192.0.2.0/24?`},
 		"an address":                    {some, "/api/v1/routes/192.0.2.1", 400, `prefix "192.0.2.1": must be an IPv4 or IPv6 prefix, such as 192.0.2.0/24`},
 		"a mask that is too long":       {some, "/api/v1/routes/192.0.2.0%2F33", 400, `prefix "192.0.2.0/33": must be an IPv4 or IPv6 prefix, such as 192.0.2.0/24`},
 		"nothing behind the slash":      {some, "/api/v1/routes/", 400, `prefix "": must be an IPv4 or IPv6 prefix, such as 192.0.2.0/24`},

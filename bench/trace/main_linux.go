@@ -56,6 +56,7 @@ type options struct {
 	warmup   time.Duration
 	duration time.Duration
 	turns    int
+	ceiling  float64
 }
 
 func main() {
@@ -69,6 +70,7 @@ func main() {
 	app.Flag("warmup", "How long each turn runs before it is measured.").Default("5s").DurationVar(&o.warmup)
 	app.Flag("duration", "How long each turn is measured.").Default("60s").DurationVar(&o.duration)
 	app.Flag("turns", "How many turns; with --echoes each of them is two, with and without routes.").Default("1").IntVar(&o.turns)
+	app.Flag("ceiling", "Fail if a turn takes more than so many percent of a core; 0: never.").Default("0").Float64Var(&o.ceiling)
 	app.Flag("role", "What this process is.").Hidden().Default("parent").EnumVar(&o.role, "parent", "lab", "prober", "bare")
 	kingpin.MustParse(app.Parse(os.Args[1:]))
 	if err := run(o); err != nil {
@@ -78,8 +80,8 @@ func main() {
 }
 
 func run(o options) error {
-	if o.routes < 1 || o.routes > maxRoutes || o.echoes < 0 || o.echoes > maxRoutes*256 || o.interval <= 0 || o.duration <= 0 {
-		return fmt.Errorf("--routes must be 1 to %d, --echoes 0 to %d, --interval and --duration above 0", maxRoutes, maxRoutes*256)
+	if o.routes < 1 || o.routes > maxRoutes || o.echoes < 0 || o.echoes > maxRoutes*256 || o.interval <= 0 || o.duration <= 0 || o.ceiling < 0 {
+		return fmt.Errorf("--routes must be 1 to %d, --echoes 0 to %d, --interval and --duration above 0, --ceiling not below", maxRoutes, maxRoutes*256)
 	}
 	switch o.role {
 	case "lab":
@@ -89,7 +91,10 @@ func run(o options) error {
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(os.Stdout).Encode(r)
+		if err := json.NewEncoder(os.Stdout).Encode(r); err != nil {
+			return err
+		}
+		return r.under(o.ceiling)
 	}
 	inside, err := netsim.Prepare()
 	switch {
@@ -183,6 +188,14 @@ type result struct {
 	Lag      float64 `json:"echo_lag_mean_us"`
 	Skipped  float64 `json:"skipped"`  // of both kinds
 	Heap     float64 `json:"heap_kib"` // in use at the end
+}
+
+// under returns an error if the turn took more than so many percent of a core; 0: it never does.
+func (r *result) under(ceiling float64) error {
+	if ceiling > 0 && r.Core > ceiling {
+		return fmt.Errorf("%.2f %% of a core, above the ceiling of %g %%", r.Core, ceiling)
+	}
+	return nil
 }
 
 // prober runs the engines, and without routes in the role bare.
