@@ -110,6 +110,10 @@ func TestPage(t *testing.T) {
 		b.untilShown(near + " " + far)
 	})
 	t.Run("the keyboard moves, opens an address and comes back", func(t *testing.T) { b.t = t; pageKeyboard(t, b) })
+	t.Run("blocks are pinned, and sorted by the worst", func(t *testing.T) { b.t = t; pageOrder(t, b) })
+	t.Run("each reference colours as the numbers of the API say", func(t *testing.T) { b.t = t; pageReferences(t, b, lab) })
+	t.Run("a touch looks, a second one opens", func(t *testing.T) { b.t = t; pageTouch(t, b) })
+	t.Run("a connection that breaks goes on where it was", func(t *testing.T) { b.t = t; pageResumes(t, b) })
 	t.Run("a link leads to an address and a block", func(t *testing.T) {
 		b.t = t
 		b.open("/ip/192.0.2.10")

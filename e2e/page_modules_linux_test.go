@@ -12,6 +12,7 @@ func pageModules(t *testing.T, b *browser) {
 	t.Run("a search means what docs/page.md says", func(t *testing.T) { b.t = t; pageQueries(t, b) })
 	t.Run("every encoding of a frame is read", func(t *testing.T) { b.t = t; pageFrames(t, b) })
 	t.Run("a code has the class of the ladder", func(t *testing.T) { b.t = t; pageClasses(t, b) })
+	t.Run("a heatmap shows why a minute was lost", func(t *testing.T) { b.t = t; pageHeatmap(t, b) })
 	t.Run("every module is announced, so that none waits for another", func(t *testing.T) {
 		b.t = t
 		late := eval[[]string](b, `(() => {
@@ -34,7 +35,7 @@ func pageQueries(t *testing.T, b *browser) {
 		model.layout({
 			revision: 1, scale: { first: 64, min_seconds: 1e-6, ratio: 1.000275 },
 			prefixes: [
-				{ prefix: "192.0.2.0/24", name: "PAR-1", router: "PA2", tenants: ["team-a"], labels: { site: "paris" }, size: 256, places: "0-254", names: { 10: "mail server" } },
+				{ prefix: "192.0.2.0/24", name: "PAR-1", router: "PA2", tenants: ["team-a"], labels: { site: "paris", Rack: "B7" }, size: 256, places: "0-254", names: { 10: "mail server" } },
 				{ prefix: "2001:db8::/120", name: "LAB", router: "NY1", tenants: [], labels: {}, size: 4, places: "1-3", names: {}, ips: ["", "2001:db8::1", "2001:db8::2", "2001:db8::3"] },
 			],
 			series: [{ prefix: 0, probe: "icmp", port: 0 }, { prefix: 1, probe: "icmp", port: 0 }],
@@ -57,6 +58,7 @@ func pageQueries(t *testing.T, b *browser) {
 		"tenant:team-a":       "all, none",
 		"site:paris":          "all, none",
 		"label:site=par":      "all, none",
+		"rack:b7":             "all, none",
 		"192.0.2.0/25":        "128, none",
 		"192.0.2.255":         "none, none", // not configured
 		"192.0.0.0/16":        "all, none",
@@ -64,6 +66,10 @@ func pageQueries(t *testing.T, b *browser) {
 		"2001:db8::2/127":     "none, 2",
 		"state:waiting -mail": "254, 3",
 		"par 192.0.2.0/30":    "4, none",
+		// What every object of the language has is no label and no state.
+		"constructor:o": "none, none",
+		"state:constructor": "none, none, state:constructor: must be one of up, ok, slow, red, error, lost, down, " +
+			"dark, waiting, trouble",
 		"state:gone": "none, none, state:gone: must be one of up, ok, slow, red, error, lost, down, " +
 			"dark, waiting, trouble",
 	} {
@@ -131,6 +137,42 @@ func pageClasses(t *testing.T, b *browser) {
 		"waiting", "lost", "error", "error", "down", "error", "dark", "dark",
 		"ok",    // nothing to compare with
 		"slow1", // three variations away from the mean
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// pageHeatmap draws minutes of one address, and reads the colours at the left and at the right of each.
+func pageHeatmap(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { Heatmap } = await import("/assets/heatmap.js");
+		const { Model } = await import("/assets/model.js");
+		const { CLASSES } = await import("/assets/ladder.js");
+		const model = new Model();
+		model.layout({
+			revision: 1, scale: { first: 64, min_seconds: 1e-6, ratio: 1.000275 },
+			prefixes: [{ prefix: "192.0.2.0/24", name: "", router: "", tenants: [], labels: {}, size: 2, places: "1", names: {} }],
+			series: [{ prefix: 0, probe: "icmp", port: 0 }],
+		});
+		const minutes = [[null, 1, "timeout"], [null, 1, "unreachable"], [0.01, 0, ""], [0.01, 0.5, "refused"], [0.01, 0.5, "timeout"], [null, null, ""]];
+		while (minutes.length < 60) minutes.push([null, null, ""]);
+		const canvas = document.createElement("canvas");
+		const heatmap = new Heatmap(canvas, model, model.series[0], {
+			ips: ["192.0.2.1"], from_unix: 0, step_seconds: 60, rtt_seconds: [minutes.map((m) => m[0])], loss_ratio: [minutes.map((m) => m[1])], error: [minutes.map((m) => m[2])],
+		});
+		const width = 510; // eight pixels for a minute
+		heatmap.draw(width, { classes: CLASSES.map((_, i) => "rgb(" + 20 * i + ", 0, 1)"), quiet: "white" });
+		const context = canvas.getContext("2d");
+		const at = (x) => {
+			const [red, , blue] = context.getImageData(Math.round(x * devicePixelRatio), 2, 1, 1).data;
+			return blue ? CLASSES[red / 20] : "";
+		};
+		return minutes.slice(0, 6).map((_, i) => at(30 + 8 * i + 1) + " " + at(30 + 8 * i + 6) + " " + heatmap.at(30 + 8 * i + 1, 2).text.split(": ")[1]);
+	})()`
+	want := []string{
+		"down down no answer", "error error no answer (unreachable)", "ok ok 10.0 ms", "ok error 10.0 ms, 50.0 % lost (refused)",
+		"ok lost 10.0 ms, 50.0 % lost", "  no probe",
 	}
 	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

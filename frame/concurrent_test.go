@@ -57,7 +57,7 @@ func TestEverythingAtOnce(t *testing.T) {
 		w.drainTapped()
 	})
 	forever(func(int) {
-		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"))
+		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"), netip.Addr{})
 		defer tap.Close()
 		short, end := context.WithTimeout(ctx, time.Millisecond)
 		defer end()

@@ -15,7 +15,7 @@ const HistoryMinutes = 60
 type cell struct {
 	mean, min, max       prefix.Sample
 	deviation, variation spread
-	answered             uint16 // stops at 65,535, as lost does
+	answered             uint16 // stops at 65,535
 }
 
 // column is one minute of a series, by place. Where no address has more than one result, as
@@ -24,7 +24,26 @@ type cell struct {
 type column struct {
 	single []prefix.Sample
 	cells  []cell
-	lost   []uint16 // beside cells; nil if nothing was lost
+	lost   []losses // beside cells; nil if nothing was lost
+}
+
+// losses is how many probes were lost in a minute, which stops at 8,191, and above it the cause
+// of the newest of these losses.
+type losses uint16
+
+// countBits hold 6,000 losses, those of a minute at the shortest interval that can be
+// configured, 10 ms, and leave room for prefix.Outcomes.
+const countBits = 13
+
+func newLosses(s *sums) losses {
+	return losses(min(s.lost, 1<<countBits-1)) | losses(s.cause)<<countBits
+}
+
+func (l losses) addTo(dst *sums) {
+	if n := uint32(l) & (1<<countBits - 1); n > 0 {
+		dst.lost += n
+		dst.cause = prefix.Outcome(l >> countBits)
+	}
 }
 
 // spread is a deviation or variation on a scale that has a zero and is exact to 0.02 %
@@ -83,7 +102,7 @@ func (c *column) addTo(dst *sums, place int, before time.Duration) time.Duration
 	case place < len(c.cells):
 		s := c.cells[place].sums()
 		if place < len(c.lost) {
-			s.lost = uint32(c.lost[place])
+			c.lost[place].addTo(&s)
 		}
 		dst.add(&s)
 		return 0
@@ -93,7 +112,7 @@ func (c *column) addTo(dst *sums, place int, before time.Duration) time.Duration
 	v := c.single[place]
 	rtt, ok := v.RTT()
 	if !ok {
-		dst.lost++
+		dst.lose(v)
 		return before
 	}
 	dst.answer(v, rtt, before)
@@ -139,7 +158,7 @@ func (c *column) fill(slots []slot) {
 		}
 		c.lost = sized(was.lost, len(slots))
 		for i := range slots {
-			c.lost[i] = uint16(min(slots[i].now.lost, math.MaxUint16))
+			c.lost[i] = newLosses(&slots[i].now)
 		}
 	}
 	for i := range slots {
@@ -160,10 +179,11 @@ func sized[T any](memory []T, n int) []T {
 type Minute struct {
 	Mean, Min, Max time.Duration
 	Answered, Lost int
+	Cause          prefix.Outcome // of the newest loss; Answered: nothing was lost
 }
 
 func newMinute(s *sums) (m Minute) {
-	m.Answered, m.Lost = int(s.answered), int(s.lost)
+	m.Answered, m.Lost, m.Cause = int(s.answered), int(s.lost), s.cause
 	m.Min, _ = s.min.RTT()
 	m.Max, _ = s.max.RTT()
 	if s.answered > 0 {

@@ -3,8 +3,11 @@ package frame
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"prefix_exporter/prefix"
 )
@@ -167,6 +170,93 @@ func TestHistory(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMinutesKnowTheNewestCause(t *testing.T) {
+	const answered, timeout, unreachable, refused = prefix.Answered, prefix.Timeout, prefix.Unreachable, prefix.Refused
+	for _, test := range []struct {
+		name   string
+		minute []prefix.Outcome // all of it
+		lost   int
+		want   prefix.Outcome
+	}{
+		{"of one probe", []prefix.Outcome{refused}, 1, refused},
+		{"of many", []prefix.Outcome{timeout, timeout, unreachable}, 3, unreachable},
+		{"before an answer", []prefix.Outcome{unreachable, timeout, answered}, 2, timeout},
+		{"unless nothing was lost", []prefix.Outcome{answered, answered}, 0, answered},
+		{"unless there was nothing", nil, 0, answered},
+		{"of more than are counted", slices.Repeat([]prefix.Outcome{unreachable}, 9000), 8191, unreachable},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, block("192.0.2.0/24", []int{0}, ping))
+			w.record("192.0.2.0", ping, time.Millisecond, answered) // not dark, of which no loss counts
+			w.tick()
+			w.now = w.now.Truncate(time.Minute).Add(time.Minute)
+			w.Tick(w.now)
+			for i, outcome := range test.minute {
+				w.record("192.0.2.0", ping, time.Millisecond, outcome)
+				if i%100 == 99 { // as many as are kept until they are read
+					w.Tick(w.now)
+				}
+			}
+			w.Tick(w.now)
+			running, _, _ := w.Minutes(nil, w.table.Series()[0])
+			w.Tick(w.now.Add(time.Minute))
+			whole, _, _ := w.Minutes(nil, w.table.Series()[0])
+			for _, m := range []Minute{running[HistoryMinutes-1], whole[HistoryMinutes-2]} {
+				lost := min(m.Lost, 8191) // while the minute runs all are counted
+				if lost != test.lost || m.Cause != test.want {
+					t.Errorf("%d lost by %v, want %d by %v", m.Lost, m.Cause, test.lost, test.want)
+				}
+			}
+		})
+	}
+}
+
+// TestSecondsAreThoseOfAllAddresses has two prefixes with ICMP, one of which goes with a reload, and
+// an address that is dark.
+func TestSecondsAreThoseOfAllAddresses(t *testing.T) {
+	first := block("192.0.2.0/24", []int{1, 2}, ping, https)
+	w := newWorld(t, first, block("198.51.100.0/24", []int{1}, ping))
+	w.tick()
+	begin := w.now.Unix()
+	w.record("192.0.2.1", ping, 10*time.Millisecond, prefix.Answered)
+	w.record("192.0.2.1", ping, 20*time.Millisecond, prefix.Answered)
+	w.record("198.51.100.1", ping, 60*time.Millisecond, prefix.Answered)
+	w.record("192.0.2.2", ping, 0, prefix.Timeout) // dark: it has never answered
+	w.record("192.0.2.1", https, 5*time.Millisecond, prefix.Answered)
+	w.tick()
+	w.record("192.0.2.1", ping, 0, prefix.Timeout)
+	w.tick()
+	w.table.Apply([]prefix.Block{first})
+	w.tick()
+	w.record("192.0.2.1", ping, 30*time.Millisecond, prefix.Answered)
+	w.tick()
+	check := func(p prefix.Probe, want map[int64]Second) {
+		t.Helper()
+		seconds, from := w.Seconds(p)
+		if from != w.now.Unix()-kept {
+			t.Errorf("the first second is %d, want %d", from, w.now.Unix()-kept)
+		}
+		got := map[int64]Second{}
+		for i, s := range seconds {
+			if s != (Second{}) {
+				got[from+int64(i)-begin] = s
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%v: %s", p, diff)
+		}
+	}
+	check(ping, map[int64]Second{0: {Answered: 3, Sum: 90 * time.Millisecond}, 1: {Lost: 1}, 3: {Answered: 1, Sum: 30 * time.Millisecond}})
+	check(https, map[int64]Second{0: {Answered: 1, Sum: 5 * time.Millisecond}})
+	for range kept - 3 {
+		w.tick()
+	}
+	check(ping, map[int64]Second{1: {Lost: 1}, 3: {Answered: 1, Sum: 30 * time.Millisecond}})
+	w.now = w.now.Add(-time.Hour) // the clock is set back: what was is not of the last minute
+	w.tick()
+	check(ping, map[int64]Second{})
 }
 
 func TestReferences(t *testing.T) {

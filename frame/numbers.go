@@ -11,8 +11,9 @@ import (
 // nanoseconds.
 type sums struct {
 	answered, lost uint32
-	diffs          uint32        // how many RTTs had one before them to be compared with
-	min, max       prefix.Sample // NoSample: no answer
+	diffs          uint32         // how many RTTs had one before them to be compared with
+	cause          prefix.Outcome // of the newest loss
+	min, max       prefix.Sample  // NoSample: no answer
 	mean           float64
 	squares        float64 // the sum of (RTT - mean)²
 	diff           float64 // the sum of |RTT - the one before|
@@ -32,6 +33,12 @@ func (s *sums) answer(v prefix.Sample, rtt, before time.Duration) {
 	}
 }
 
+// lose adds one loss.
+func (s *sums) lose(v prefix.Sample) {
+	s.lost++
+	s.cause, _ = v.Lost()
+}
+
 func (s *sums) extend(low, high prefix.Sample) {
 	if s.min == prefix.NoSample || low < s.min {
 		s.min = low
@@ -39,10 +46,13 @@ func (s *sums) extend(low, high prefix.Sample) {
 	s.max = max(s.max, high)
 }
 
-// add adds what others add up to (Chan, Golub and LeVeque, "Updating Formulae and a
+// add adds what others, which are newer, add up to (Chan, Golub and LeVeque, "Updating Formulae and a
 // Pairwise Algorithm for Computing Sample Variances", 1979).
 func (s *sums) add(o *sums) {
 	s.lost += o.lost
+	if o.lost > 0 {
+		s.cause = o.cause
+	}
 	s.diffs += o.diffs
 	s.diff += o.diff
 	if o.answered == 0 {

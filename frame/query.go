@@ -39,6 +39,27 @@ func (r *Recorder) Numbers(dst []Numbers, s *prefix.Series) []Numbers {
 	return dst
 }
 
+// Seconds returns what all addresses had of one probe in each of the last 60 seconds, oldest
+// first, and the Unix second in which the first of them began: a second ends with the frame that has
+// its results.
+func (r *Recorder) Seconds(p prefix.Probe) (seconds [kept]Second, from int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from = int64(r.header.Sequence) - kept
+	for n := range r.ring {
+		i := int64(r.ring[n].sequence) - 1 - from
+		if i < 0 || i >= kept { // never made, or before the clock was set back
+			continue
+		}
+		for _, t := range r.ring[n].totals {
+			if t.probe == p {
+				seconds[i].add(t.Second)
+			}
+		}
+	}
+	return seconds, from
+}
+
 // Minute returns the Unix minute that runs.
 func (r *Recorder) Minute() int64 {
 	r.mu.Lock()

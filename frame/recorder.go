@@ -187,14 +187,11 @@ func (r *Recorder) drain(t *track) {
 	if missed > 0 {
 		r.missed.Add(float64(missed))
 	}
-	tap := r.taps[t.info.Prefix]
 	for i := range results {
-		if t.take(&results[i]) && tap != nil {
-			tap.put(t, &results[i])
-		}
+		t.take(&results[i])
 	}
-	if tap != nil && len(results) > 0 {
-		tap.broadcast()
+	if tap := r.taps[t.info.Prefix]; tap != nil && len(results) > 0 {
+		tap.put(t, results)
 	}
 	r.buffer = results[:0]
 }

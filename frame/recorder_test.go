@@ -8,11 +8,14 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -335,7 +338,7 @@ func TestTap(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- w.Run(ctx) }()
-		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"))
+		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"), netip.Addr{})
 		time.Sleep(10 * time.Millisecond)
 		w.now = time.Now()
 		w.record("192.0.2.1", ping, 5*time.Millisecond, prefix.Answered)
@@ -347,8 +350,12 @@ func TestTap(t *testing.T) {
 			t.Errorf("told after %v", time.Since(w.now))
 		}
 		addr := netip.MustParseAddr("192.0.2.1")
-		want := []Probe{{w.now, addr, ping, prefix.Answered, 5 * time.Millisecond}, {w.now, addr, ping, prefix.Timeout, 0}}
-		if diff := cmp.Diff(want, got[:n], cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || missed != 0 || err != nil {
+		want := []Probe{
+			{Sent: w.now, Addr: addr, Probe: ping, Outcome: prefix.Answered, RTT: 5 * time.Millisecond},
+			{Sent: w.now, Addr: addr, Probe: ping, Outcome: prefix.Timeout},
+		}
+		same := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
+		if diff := cmp.Diff(want, got[:n], same, cmpopts.IgnoreUnexported(Probe{})); diff != "" || missed != 0 || err != nil {
 			t.Errorf("%s; %d missed, %v", diff, missed, err)
 		}
 		for range tapCapacity/10 + 1 {
@@ -377,6 +384,66 @@ func TestTap(t *testing.T) {
 			t.Error("the ring stays")
 		}
 	})
+}
+
+func TestTapOfOneAddress(t *testing.T) {
+	w := newWorld(t, block("192.0.2.0/24", []int{1, 2}, ping))
+	w.tick()
+	tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"), netip.MustParseAddr("192.0.2.2"))
+	defer tap.Close()
+	w.record("192.0.2.1", ping, time.Millisecond, prefix.Answered)
+	w.record("192.0.2.2", ping, 2*time.Millisecond, prefix.Answered)
+	w.record("192.0.2.1", ping, 3*time.Millisecond, prefix.Answered)
+	w.tick()
+	got := make([]Probe, 3)
+	n, missed, err := tap.Read(t.Context(), got)
+	if n != 1 || missed != 0 || err != nil || got[0].RTT != 2*time.Millisecond {
+		t.Errorf("%d results, %d missed, %v: %v", n, missed, err, got[:n])
+	}
+}
+
+// TestTextOfAProbe lets many readers ask for the text of the same results: it is made once, but for
+// results that are too old to have kept it.
+func TestTextOfAProbe(t *testing.T) {
+	const readers, results = 20, tapTexts + 7
+	w := newWorld(t, block("192.0.2.0/24", []int{1}, ping))
+	w.tick()
+	var taps []*Tap
+	for range readers {
+		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"), netip.Addr{})
+		defer tap.Close()
+		taps = append(taps, tap)
+	}
+	for i := range results {
+		w.record("192.0.2.1", ping, time.Duration(i+1)*time.Millisecond, prefix.Answered)
+		if i%100 == 99 { // as many as are kept until they are read
+			w.tick()
+		}
+	}
+	w.tick()
+	var made atomic.Int32
+	write := func(p *Probe) []byte {
+		made.Add(1)
+		return []byte(p.RTT.String())
+	}
+	var all sync.WaitGroup
+	for _, tap := range taps {
+		all.Go(func() {
+			got := make([]Probe, results)
+			if n, missed, err := tap.Read(t.Context(), got); n != results || missed != 0 || err != nil {
+				t.Errorf("%d results, %d missed, %v", n, missed, err)
+			}
+			for i := range got {
+				if text := string(got[i].Text(write)); text != (time.Duration(i+1) * time.Millisecond).String() {
+					t.Errorf("result %d is %q", i, text)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if want := tapTexts + 7*readers; int(made.Load()) != want {
+		t.Errorf("made %d times, want %d", made.Load(), want)
+	}
 }
 
 func TestRunMakesAFrameEachSecond(t *testing.T) {

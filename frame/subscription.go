@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
+
+	"prefix_exporter/prefix"
 )
 
 // ErrClosed is returned when the Recorder or the Subscription has ended.
@@ -21,6 +24,25 @@ const maxLag = 10
 type entry struct {
 	sequence uint64
 	message  []byte // of TypeSecond
+	totals   []total
+}
+
+// total is what all addresses had of one probe in one frame.
+type total struct {
+	probe prefix.Probe
+	Second
+}
+
+// Second sums up results of one second. What is lost while an address is dark is not in it.
+type Second struct {
+	Answered, Lost int
+	Sum            time.Duration // of the RTTs
+}
+
+func (s *Second) add(o Second) {
+	s.Answered += o.Answered
+	s.Lost += o.Lost
+	s.Sum += o.Sum
 }
 
 // publish makes the frame of r.header, and wakes those who wait for it. anew says that the
@@ -29,7 +51,9 @@ func (r *Recorder) publish(anew bool) {
 	h := r.header
 	h.Type = TypeSecond
 	message := appendHeader(make([]byte, 0, r.guess()), h)
+	totals := make([]total, 0, 3) // ICMP and two ports
 	for i, t := range r.tracks {
+		totals = t.addTo(totals)
 		if t.isNew {
 			message = appendBlock(message, i, t.news)
 			clear(t.news)
@@ -37,7 +61,7 @@ func (r *Recorder) publish(anew bool) {
 		}
 	}
 	setLength(message)
-	r.ring[r.next%kept] = entry{h.Sequence, message}
+	r.ring[r.next%kept] = entry{h.Sequence, message, totals}
 	r.next++
 	r.full = nil
 	switch {

@@ -14,6 +14,10 @@ import (
 // in 0.5 MB, and only while somebody follows.
 const tapCapacity = 8192
 
+// tapTexts is how many of them, the newest ones, keep the text that was made of them: four seconds
+// of 256 addresses, in 0.3 MB. Whoever lags more makes the text for itself.
+const tapTexts = 1024
+
 // Probe is one probe whose outcome is known.
 type Probe struct {
 	Sent    time.Time
@@ -21,15 +25,34 @@ type Probe struct {
 	Probe   prefix.Probe
 	Outcome prefix.Outcome
 	RTT     time.Duration // 0 if it was not answered
+
+	text *text // shared by all who read it; nil if it is older than the tapTexts newest
 }
 
-// tapped is a Probe in 48 bytes.
+// text is what was made of a Probe, once somebody has asked for it.
+type text struct {
+	once sync.Once
+	data []byte
+}
+
+// Text returns what write makes of the probe. It is called once for all who read the same probe:
+// thousands may. All of them must pass the same function, and none may change the result.
+func (p *Probe) Text(write func(*Probe) []byte) []byte {
+	if p.text == nil {
+		return write(p)
+	}
+	p.text.once.Do(func() { p.text.data = write(p) })
+	return p.text.data
+}
+
+// tapped is a Probe in 56 bytes.
 type tapped struct {
 	sent    int64
 	rtt     time.Duration
 	addr    netip.Addr
 	probe   prefix.Probe
 	outcome prefix.Outcome
+	text    *text
 }
 
 // tap holds the newest results of one prefix for those who follow them. All readers share
@@ -44,22 +67,28 @@ type tap struct {
 	closed bool
 }
 
-func (t *tap) put(from *track, r *prefix.Result) {
-	p := tapped{sent: r.Sent, addr: from.addrs[r.Place], probe: from.series.Probe(), outcome: r.Outcome()}
-	if p.outcome == prefix.Answered {
-		p.rtt = r.RTT
-	}
-	t.mu.Lock()
-	t.ring[t.next%tapCapacity] = p
-	t.next++
-	t.mu.Unlock()
-}
-
-func (t *tap) broadcast() {
+// put adds those of the results that are of an address that is followed, and wakes the readers.
+func (t *tap) put(from *track, results []prefix.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	close(t.wake)
-	t.wake = make(chan struct{})
+	before := t.next
+	for i := range results {
+		r := &results[i]
+		if !from.follows(r) {
+			continue
+		}
+		p := tapped{sent: r.Sent, addr: from.addrs[r.Place], probe: from.series.Probe(), outcome: r.Outcome(), text: &text{}}
+		if p.outcome == prefix.Answered {
+			p.rtt = r.RTT
+		}
+		t.ring[t.next%tapCapacity] = p
+		t.ring[(t.next+tapCapacity-tapTexts)%tapCapacity].text = nil
+		t.next++
+	}
+	if t.next > before {
+		close(t.wake)
+		t.wake = make(chan struct{})
+	}
 }
 
 func (t *tap) close() {
@@ -74,13 +103,14 @@ type Tap struct {
 	recorder *Recorder
 	prefix   netip.Prefix
 	tap      *tap
+	only     netip.Addr // if valid
 	next     uint64
 	once     sync.Once
 }
 
-// Tap begins with the next result of the prefix. Close must be called when it is no
-// longer read.
-func (r *Recorder) Tap(p netip.Prefix) *Tap {
+// Tap begins with the next result of the prefix, or of only one of its addresses, if that is
+// valid. Close must be called when it is no longer read.
+func (r *Recorder) Tap(p netip.Prefix, only netip.Addr) *Tap {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 
@@ -92,16 +122,16 @@ func (r *Recorder) Tap(p netip.Prefix) *Tap {
 	t.readers++
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return &Tap{recorder: r, prefix: p, tap: t, next: t.next}
+	return &Tap{recorder: r, prefix: p, tap: t, only: only, next: t.next}
 }
 
 // Read waits until there are results, copies as many as there are, in the order in which
-// they became known, at most len(dst), and returns their number. missed is how many were lost just
-// before them because the reader was too slow. The error is the context's, or ErrClosed.
+// they became known, at most len(dst), and returns their number. missed is how many of the prefix were
+// lost just before them because the reader was too slow; then there may be none. The error is the context's, or ErrClosed.
 func (t *Tap) Read(ctx context.Context, dst []Probe) (n int, missed uint64, err error) {
 	for {
 		n, missed, wake, closed := t.take(dst)
-		if n > 0 {
+		if n > 0 || missed > 0 {
 			return n, missed, nil
 		}
 		if closed {
@@ -123,10 +153,12 @@ func (t *Tap) take(dst []Probe) (n int, missed uint64, wake <-chan struct{}, clo
 		missed = lag - tapCapacity
 		t.next += missed
 	}
-	for ; n < len(dst) && t.next < from.next; n++ {
+	for ; n < len(dst) && t.next < from.next; t.next++ {
 		p := &from.ring[t.next%tapCapacity]
-		dst[n] = Probe{time.Unix(0, p.sent), p.addr, p.probe, p.outcome, p.rtt}
-		t.next++
+		if !t.only.IsValid() || p.addr == t.only {
+			dst[n] = Probe{time.Unix(0, p.sent), p.addr, p.probe, p.outcome, p.rtt, p.text}
+			n++
+		}
 	}
 	return n, missed, from.wake, from.closed
 }

@@ -2,6 +2,7 @@ package frame
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -16,6 +17,7 @@ type track struct {
 	latest []Code // the newest result
 	news   []Code // what was decided since the last frame: a loss, if there was one
 	isNew  bool   // news has something
+	second Second // what was decided since the last frame
 
 	history [HistoryMinutes]column // the minute m is at m % HistoryMinutes
 	// hours are the sums over history, which are made when somebody asks, and are good
@@ -28,7 +30,6 @@ type track struct {
 type slot struct {
 	generation uint32 // that of the prefix.Slot
 	configured bool
-	loss       prefix.Sample // the newest loss of the minute, if any
 	before     time.Duration // the newest RTT; 0: none
 	now        sums          // of the minute that runs
 }
@@ -39,7 +40,7 @@ func (s *slot) only() prefix.Sample {
 	case s.now.answered > 0:
 		return s.now.min
 	case s.now.lost > 0:
-		return s.loss
+		return prefix.Sample(s.now.cause)
 	}
 	return prefix.NoSample
 }
@@ -79,12 +80,19 @@ func darken(c Code) Code {
 	return c
 }
 
-// take adds one result, and says whether it is of an address that is followed.
-func (t *track) take(r *prefix.Result) bool {
+// follows says whether a result is of an address that is followed, and not of one that was at its
+// place before a reload.
+func (t *track) follows(r *prefix.Result) bool {
 	place := int(r.Place)
-	if place >= len(t.slots) || !t.slots[place].configured || t.slots[place].generation != r.Generation {
-		return false
+	return place < len(t.slots) && t.slots[place].configured && t.slots[place].generation == r.Generation
+}
+
+// take adds one result, if it is of an address that is followed.
+func (t *track) take(r *prefix.Result) {
+	if !t.follows(r) {
+		return
 	}
+	place := int(r.Place)
 	s := &t.slots[place]
 	c := NewCode(r.Sample, r.State())
 	t.latest[place] = c
@@ -97,12 +105,28 @@ func (t *track) take(r *prefix.Result) bool {
 	case answered:
 		rtt := max(r.RTT, 1) // 0 stands for none
 		s.now.answer(r.Sample, rtt, s.before)
+		t.second.add(Second{Answered: 1, Sum: rtt})
 		s.before = rtt
 	case r.Counted():
-		s.now.lost++
-		s.loss = r.Sample
+		s.now.lose(r.Sample)
+		t.second.add(Second{Lost: 1})
 	}
-	return true
+}
+
+// addTo adds the second that ends to that of its probe, and begins a new one.
+func (t *track) addTo(totals []total) []total {
+	if t.second == (Second{}) {
+		return totals
+	}
+	probe := t.series.Probe()
+	i := slices.IndexFunc(totals, func(o total) bool { return o.probe == probe })
+	if i < 0 {
+		i = len(totals)
+		totals = append(totals, total{probe: probe})
+	}
+	totals[i].add(t.second)
+	t.second = Second{}
+	return totals
 }
 
 // turn ends the minute from and begins the minute to, which comes after it.

@@ -25,8 +25,11 @@ import (
 // heartbeat is how long an event stream may be silent: proxies give up after 60 s.
 const heartbeat = 15 * time.Second
 
-// batch is how many records are taken at a time; each subscriber has memory for so many.
+// batch is how many events are taken at a time; each subscriber has memory for so many.
 const batch = 16
+
+// resultBatch is the same of single results, of which a prefix has 26 in a tenth of a second: 12 kB.
+const resultBatch = 64
 
 // maxLimit is far more than anybody waits for, and fits into an int everywhere.
 const maxLimit = 1_000_000_000
@@ -143,7 +146,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	defer sub.Close()
 	var tap *frame.Tap
 	if q.probes {
-		tap = a.Frames.Tap(q.prefix)
+		tap = a.Frames.Tap(q.prefix, q.ip)
 		defer tap.Close()
 	}
 	s, err := a.newStream(w, r, contentType)
@@ -252,28 +255,20 @@ func (w *eventWriter) tell(events []event.Event, missed uint64) error {
 		if !w.query.wants(&events[i]) {
 			return nil
 		}
-		return w.record(events[i].ID, events[i].Type, &events[i])
+		return w.record(events[i].ID, events[i].Type, encode(&events[i]))
 	})
 }
 
 // probes writes single results until the limit, the tap or the context ends.
 func (w *eventWriter) probes(ctx context.Context, tap *frame.Tap) error {
-	var results [batch]frame.Probe
+	results := make([]frame.Probe, resultBatch)
 	for {
-		n, missed, err := tap.Read(ctx, results[:])
+		n, missed, err := tap.Read(ctx, results)
 		if err != nil {
 			return err
 		}
 		err = w.write(missed, n, func(i int) error {
-			p := &results[i]
-			if w.query.ip.IsValid() && p.Addr != w.query.ip {
-				return nil
-			}
-			const typ = "probe"
-			return w.record(0, typ, resultJSON{
-				typ, p.Sent.UTC(), w.query.prefix, p.Addr, p.Probe.Kind.String(), p.Probe.Port,
-				p.Outcome.String(), seconds(p.RTT, p.Outcome == prefix.Answered),
-			})
+			return w.record(0, typeResult, results[i].Text(w.query.result))
 		})
 		if err != nil {
 			return err
@@ -281,12 +276,23 @@ func (w *eventWriter) probes(ctx context.Context, tap *frame.Tap) error {
 	}
 }
 
+// typeResult is the type of a single result.
+const typeResult = "probe"
+
+// result writes one as JSON. It is the same for all who are told of the prefix.
+func (q *eventQuery) result(p *frame.Probe) []byte {
+	return encode(resultJSON{
+		typeResult, p.Sent.UTC(), q.prefix, p.Addr, p.Probe.Kind.String(), p.Probe.Port,
+		p.Outcome.String(), seconds(p.RTT, p.Outcome == prefix.Answered),
+	})
+}
+
 // write sends what was missed, if anything, and n records that one adds to the buffer.
 func (w *eventWriter) write(missed uint64, n int, one func(i int) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.buffer.Reset()
-	end := w.encode(missed, n, one)
+	end := w.fill(missed, n, one)
 	if w.buffer.Len() > 0 {
 		if err := w.stream.write(w.buffer.Bytes()); err != nil {
 			return err
@@ -295,8 +301,8 @@ func (w *eventWriter) write(missed uint64, n int, one func(i int) error) error {
 	return end
 }
 
-// encode fills the buffer, when it is this stream's turn.
-func (w *eventWriter) encode(missed uint64, n int, one func(i int) error) (end error) {
+// fill fills the buffer, when it is this stream's turn.
+func (w *eventWriter) fill(missed uint64, n int, one func(i int) error) (end error) {
 	if missed == 0 && n == 0 {
 		return nil
 	}
@@ -304,7 +310,7 @@ func (w *eventWriter) encode(missed uint64, n int, one func(i int) error) (end e
 	defer func() { <-w.encoding }()
 	if missed > 0 {
 		const typ = "missed"
-		end = w.append(0, typ, missedJSON{typ, missed})
+		w.append(0, typ, encode(missedJSON{typ, missed}))
 	}
 	for i := 0; i < n && end == nil; i++ {
 		end = one(i)
@@ -313,10 +319,8 @@ func (w *eventWriter) encode(missed uint64, n int, one func(i int) error) (end e
 }
 
 // record adds one record to the buffer, and returns errDone if it was the last one.
-func (w *eventWriter) record(id uint64, typ string, v any) error {
-	if err := w.append(id, typ, v); err != nil {
-		return err
-	}
+func (w *eventWriter) record(id uint64, typ string, data []byte) error {
+	w.append(id, typ, data)
 	switch w.left {
 	case 0: // no limit
 	case 1:
@@ -327,20 +331,25 @@ func (w *eventWriter) record(id uint64, typ string, v any) error {
 	return nil
 }
 
-func (w *eventWriter) append(id uint64, typ string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
+func (w *eventWriter) append(id uint64, typ string, data []byte) {
 	if !w.query.browser {
-		w.buffer.Write(append(data, '\n'))
-		return nil
+		w.buffer.Write(data) // which others may read: nothing can be appended to it
+		w.buffer.WriteByte('\n')
+		return
 	}
 	if id > 0 {
 		fmt.Fprintf(&w.buffer, "id: %d\n", id)
 	}
 	fmt.Fprintf(&w.buffer, "event: %s\ndata: %s\n\n", typ, data)
-	return nil
+}
+
+// encode writes a record as JSON.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("web: record: " + err.Error()) // a struct of strings and numbers can always be written
+	}
+	return data
 }
 
 // beat tells a browser, and whatever is between, that the stream lives.

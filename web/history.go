@@ -25,6 +25,7 @@ type historyJSON struct {
 	IPs    []netip.Addr `json:"ips"`
 	RTT    [][]figure   `json:"rtt_seconds"`
 	Loss   [][]figure   `json:"loss_ratio"`
+	Error  [][]string   `json:"error"`
 }
 
 // history answers with the last minute or hour of all addresses of a prefix under one probe.
@@ -51,7 +52,7 @@ func (a *api) history(r *http.Request) (any, error) {
 	}
 	h := historyJSON{
 		Prefix: p, Probe: probe.Kind.String(), Port: probe.Port,
-		IPs: []netip.Addr{}, RTT: [][]figure{}, Loss: [][]figure{},
+		IPs: []netip.Addr{}, RTT: [][]figure{}, Loss: [][]figure{}, Error: [][]string{},
 	}
 	if span == spanMinute {
 		h.seconds(list[i], time.Now().Unix())
@@ -62,10 +63,11 @@ func (a *api) history(r *http.Request) (any, error) {
 }
 
 // row adds the history of one address.
-func (h *historyJSON) row(addr netip.Addr, rtt, loss []figure) {
+func (h *historyJSON) row(addr netip.Addr, rtt, loss []figure, causes []string) {
 	h.IPs = append(h.IPs, addr)
 	h.RTT = append(h.RTT, rtt)
 	h.Loss = append(h.Loss, loss)
+	h.Error = append(h.Error, causes)
 }
 
 // each calls row with the configured addresses of a series and their places, by address.
@@ -89,16 +91,16 @@ func (h *historyJSON) seconds(s *prefix.Series, newest int64) {
 	var samples []prefix.Sample
 	each(s, func(addr netip.Addr, place int) {
 		samples = s.Seconds(samples[:0], place, newest)
-		rtt, loss := make([]figure, len(samples)), make([]figure, len(samples))
+		s := newSeconds(samples, newest)
+		loss := make([]figure, len(samples))
 		for i, v := range samples {
-			rtt[i] = seconds(v.RTT())
 			if _, lost := v.Lost(); lost {
 				loss[i] = ratio(1, 1)
 			} else if v != prefix.NoSample {
 				loss[i] = ratio(0, 1)
 			}
 		}
-		h.row(addr, rtt, loss)
+		h.row(addr, s.RTT, loss, s.Error)
 	})
 }
 
@@ -110,6 +112,6 @@ func (h *historyJSON) minutes(s *prefix.Series, from *frame.Recorder) {
 		if place < places {
 			m = newMinutes(all[place*frame.HistoryMinutes:][:frame.HistoryMinutes], newest)
 		}
-		h.row(addr, m.RTT, m.Loss)
+		h.row(addr, m.RTT, m.Loss, m.Error)
 	})
 }

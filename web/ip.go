@@ -47,6 +47,8 @@ type minutesJSON struct {
 	Min  []figure `json:"min_seconds"`
 	Max  []figure `json:"max_seconds"`
 	Loss []figure `json:"loss_ratio"`
+	// Error is why the newest of those was lost that were.
+	Error []string `json:"error"`
 }
 
 // ip answers with all that is known of one address.
@@ -132,6 +134,7 @@ func newMinutes(minutes []frame.Minute, newest int64) minutesJSON {
 		j.Min = append(j.Min, positive(m.Min))
 		j.Max = append(j.Max, positive(m.Max))
 		j.Loss = append(j.Loss, ratio(m.Lost, m.Answered+m.Lost))
+		j.Error = append(j.Error, reason(m.Cause))
 	}
 	return j
 }

@@ -18,7 +18,31 @@ type summaryJSON struct {
 	Troubles  []troubleJSON `json:"troubles"`
 	Prefixes  int           `json:"prefixes"`
 	Addresses int           `json:"addresses"`
-	Probes    []tallyJSON   `json:"probes"`
+	Probes    []totalJSON   `json:"probes"`
+}
+
+// totalJSON is a tally of everything, and its last 60 seconds.
+type totalJSON struct {
+	tallyJSON
+	Seconds totalSecondsJSON `json:"seconds"`
+}
+
+type totalSecondsJSON struct {
+	From     int64    `json:"from_unix"`
+	Mean     []figure `json:"mean_seconds"`
+	Answered []int    `json:"answered"`
+	Lost     []int    `json:"lost"`
+}
+
+func (a *api) totalSeconds(p prefix.Probe) (j totalSecondsJSON) {
+	all, from := a.Frames.Seconds(p)
+	j.From = from
+	for _, s := range all {
+		j.Mean = append(j.Mean, positive(s.Sum/time.Duration(max(s.Answered, 1))))
+		j.Answered = append(j.Answered, s.Answered)
+		j.Lost = append(j.Lost, s.Lost)
+	}
+	return j
 }
 
 type troubleJSON struct {
@@ -52,16 +76,11 @@ func (a *api) summary(*http.Request) (any, error) {
 	slices.SortFunc(sums, func(a, b *tally) int {
 		return cmp.Or(cmp.Compare(a.probe.Kind, b.probe.Kind), cmp.Compare(a.probe.Port, b.probe.Port))
 	})
-	s.Probes = tallies(sums)
-	return s, nil
-}
-
-func tallies(list []*tally) []tallyJSON {
-	all := make([]tallyJSON, len(list))
-	for i, t := range list {
-		all[i] = t.json()
+	s.Probes = make([]totalJSON, len(sums))
+	for i, t := range sums {
+		s.Probes[i] = totalJSON{t.json(), a.totalSeconds(t.probe)}
 	}
-	return all
+	return s, nil
 }
 
 type prefixesJSON struct {

@@ -39,7 +39,7 @@ func main() {
 	cli.HelpFlag.Short('h')
 	cli.Command("run", "Measure (the default).").Default()
 	cli.Flag("prefixes", "How many /24s.").Default("40").IntVar(&o.prefixes)
-	cli.Flag("pages", "How many pages are open: WebSockets that read all frames.").Default("20").IntVar(&o.pages)
+	cli.Flag("pages", "How many pages are open: WebSockets that read all frames, and ask for the summary.").Default("20").IntVar(&o.pages)
 	cli.Flag("silent", "How many subscribers of events never read.").Default("1000").IntVar(&o.silent)
 	cli.Flag("duration", "How long each of the three phases lasts.").Default("30s").DurationVar(&o.duration)
 	child := cli.Command("prober", "The exporter; started by run.").Hidden()

@@ -18,13 +18,13 @@ import (
 	"prefix_exporter/frame"
 )
 
-// page is one WebSocket that reads all frames.
+// page is one WebSocket that reads all frames, and asks for the summary now and then.
 type page struct {
 	bytes, frames int           // of the phase
 	gap           time.Duration // the longest pause between two frames
 	late          time.Duration // the longest time from the beginning of a second to its frame
 	skipped       int
-	err           error
+	err, pollErr  error
 }
 
 // read reads until the context ends.
@@ -64,6 +64,36 @@ func (p *page) read(ctx context.Context) {
 			p.gap = max(p.gap, now.Sub(before))
 		}
 		before = now
+	}
+}
+
+// summaryInterval is how often a page asks for the summary, beside its frames.
+const summaryInterval = 4 * time.Second
+
+// poll asks for what a page asks for beside its frames until the context ends.
+func (p *page) poll(ctx context.Context) {
+	ticker := time.NewTicker(summaryInterval)
+	defer ticker.Stop()
+	for {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/v1/summary", nil)
+		if err == nil {
+			var answer *http.Response
+			if answer, err = http.DefaultClient.Do(r); err == nil {
+				_, err = io.Copy(io.Discard, answer.Body)
+				_ = answer.Body.Close() // nothing was written
+			}
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				p.pollErr = err
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
 	}
 }
 
@@ -129,6 +159,7 @@ func phase(ctx context.Context, name string, pages, silent int, duration time.Du
 	var readers sync.WaitGroup
 	for i := range all {
 		readers.Go(func() { all[i].read(reading) })
+		readers.Go(func() { all[i].poll(reading) })
 	}
 	<-reading.Done()
 	readers.Wait()
@@ -139,7 +170,7 @@ func phase(ctx context.Context, name string, pages, silent int, duration time.Du
 	row(name, before, after, all, duration)
 	var failures []error
 	for i := range all {
-		failures = append(failures, all[i].err)
+		failures = append(failures, all[i].err, all[i].pollErr)
 	}
 	return errors.Join(append(failures, ctx.Err())...)
 }

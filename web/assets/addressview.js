@@ -26,9 +26,10 @@ export class AddressView {
   #dials = [];
   #chart = null;
   #ip = "";
+  #probes = ""; // those that are shown
 
-  constructor(element, { model, cache, settings, wall, events, routes }) {
-    Object.assign(this, { element, model, cache, settings, wall, events, routeBook: routes });
+  constructor(element, { model, cache, settings, wall, events }) {
+    Object.assign(this, { element, model, cache, settings, wall, events });
   }
 
   /** Shows an address; "" hides the view. */
@@ -55,10 +56,15 @@ export class AddressView {
 
   #end() {
     this.#stop?.();
-    this.#chart?.then((chart) => chart.destroy());
-    this.#stop = this.#chart = null;
+    this.#stop = null;
+    this.#dropChart();
     this.#dials = [];
     this.built = false;
+  }
+
+  #dropChart() {
+    this.#chart?.then((chart) => chart.destroy());
+    this.#chart = null;
   }
 
   async #fetch(ip) {
@@ -69,13 +75,18 @@ export class AddressView {
         return;
       }
       const prefix = prefixes.prefixes.find((p) => p.prefix === data.prefix);
-      data.routes ??= await this.routeBook.of(data.prefix);
-      if (!this.built) {
+      const probes = data.probes.map(format.probe).join(" ");
+      if (!this.built || probes !== this.#probes) { // a reload may have added a port
+        this.#probes = probes;
+        this.#dropChart();
         this.#build(data, prefix);
       }
       this.#update(data, prefix, summary);
     } catch (error) {
-      if (ip === this.#ip && !this.built) {
+      // A reload may have taken the address out. Other errors pass: the connection is shown elsewhere.
+      if (ip === this.#ip && (!this.built || !this.model.find(ip))) {
+        this.#dropChart();
+        this.built = false;
         fill(this.element, this.#back(), h("p", { class: "note bad" }, error.message));
       }
     }
@@ -164,8 +175,7 @@ export class AddressView {
       return;
     }
     this.redraw();
-    this.#chart?.then((chart) => chart.destroy());
-    this.#chart = null;
+    this.#dropChart();
     this.#drawChart();
   }
 
@@ -215,7 +225,7 @@ export class AddressView {
       c.textAlign = "right";
       c.fillText(format.probe(p), left - 8, row * STRIP_ROW + STRIP_ROW / 2);
       p.minutes.rtt_seconds.forEach((seconds, i) => {
-        const cls = this.#minuteClass(p, seconds, p.minutes.loss_ratio[i]);
+        const cls = this.#minuteClass(p, seconds, p.minutes.loss_ratio[i], p.minutes.error[i]);
         if (cls !== NONE) {
           c.fillStyle = this.wall.palette.classes[cls];
           c.fillRect(left + i * column, row * STRIP_ROW + 3, column - 1, STRIP_ROW - 5);
@@ -224,9 +234,9 @@ export class AddressView {
     });
   }
 
-  #minuteClass(p, seconds, loss) {
+  #minuteClass(p, seconds, loss, cause) {
     if (seconds === null || seconds === undefined) {
-      return loss > 0 ? DOWN : NONE;
+      return loss > 0 ? (cause === "timeout" ? DOWN : ERROR) : NONE;
     }
     const found = this.model.find(this.#ip);
     const s = found?.block.series.find((x) => x.probe === p.probe && x.port === p.port);

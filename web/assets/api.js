@@ -16,7 +16,6 @@ export const paths = {
   prefix: (prefix) => `/api/v1/prefixes/${prefix}`,
   ip: (ip) => `/api/v1/ips/${encodeURIComponent(ip)}`,
   history: (prefix, { probe, port }, span) => `/api/v1/history/${prefix}?probe=${probe}&port=${port}&span=${span}`,
-  routes: (prefix) => (prefix ? `/api/v1/routes/${prefix}` : "/api/v1/routes"),
   reference: (kind) => `/api/v1/references/${kind}`,
 };
 
@@ -39,35 +38,6 @@ export class Cache {
       this.#entries.delete(this.#entries.keys().next().value);
     }
     return answer;
-  }
-}
-
-/** How old the list of routes may be: a route is traced once a minute. */
-const ROUTES_MS = 15000;
-
-/** RouteBook asks for the routes of prefixes; of those that are not followed it asks once in a while. */
-export class RouteBook {
-  #none = false; // this exporter follows no route at all
-
-  constructor(cache) {
-    this.cache = cache;
-  }
-
-  /** The routes of a prefix with their changes; none: []. */
-  async of(prefix) {
-    if (this.#none) {
-      return [];
-    }
-    try {
-      const { routes } = await this.cache.get(paths.routes(), ROUTES_MS);
-      if (!routes.some((route) => route.prefix === prefix)) {
-        return [];
-      }
-      return (await this.cache.get(paths.routes(prefix), ROUTES_MS)).routes;
-    } catch {
-      this.#none = true;
-      return [];
-    }
   }
 }
 

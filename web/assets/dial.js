@@ -42,7 +42,11 @@ export class Dial {
     if (result) {
       this.seconds.set(unix, result);
     }
-    this.seconds.delete(unix - SECTORS);
+    for (const second of this.seconds.keys()) {
+      if (second <= unix - SECTORS) {
+        this.seconds.delete(second);
+      }
+    }
   }
 
   /**

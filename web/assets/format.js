@@ -38,12 +38,12 @@ export function factor(x) {
 
 /** The time of day of a Date, in the reader's zone. */
 export function clock(date) {
-  return date.toLocaleTimeString(undefined, { hour12: false });
+  return date.toLocaleTimeString(undefined, { hourCycle: "h23" });
 }
 
 /** Hours and minutes of Unix seconds. */
 export function minute(unix) {
-  return new Date(unix * 1000).toLocaleTimeString(undefined, { hour12: false, hour: "2-digit", minute: "2-digit" });
+  return new Date(unix * 1000).toLocaleTimeString(undefined, { hourCycle: "h23", hour: "2-digit", minute: "2-digit" });
 }
 
 /** How long ago, roughly. */

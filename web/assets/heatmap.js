@@ -1,7 +1,7 @@
 // A block over time: one row for each address, one column for each minute or second.
 
-import { DARK, DOWN, LOST, NONE } from "./ladder.js";
-import { clock, minute, ratio, rtt } from "./format.js";
+import { DARK, DOWN, ERROR, LOST, NONE } from "./ladder.js";
+import { cause, clock, minute, ratio, rtt } from "./format.js";
 
 const COLUMNS = 60;
 const LABEL = 30; // CSS pixels for the label of a row
@@ -9,6 +9,11 @@ const AXIS = 18; // below the rows, for the times
 const BETWEEN = 16; // from one group of rows to the next
 const ROW = 8; // the height of a row
 const LEAST_COLUMN = 4; // the width of a column below which the canvas scrolls
+
+/** Whether somebody said that it does not work, other than that nobody said anything. */
+function says(why) {
+  return Boolean(why) && why !== "timeout";
+}
 
 export class Heatmap {
   /** @param data an answer of /api/v1/history */
@@ -23,7 +28,7 @@ export class Heatmap {
   /** Takes an answer of the API. */
   take(data) {
     this.data = data;
-    this.rows = data.ips.map((ip, i) => ({ ip, place: this.block.place(ip), rtts: data.rtt_seconds[i], losses: data.loss_ratio[i] }))
+    this.rows = data.ips.map((ip, i) => ({ ip, place: this.block.place(ip), rtts: data.rtt_seconds[i], losses: data.loss_ratio[i], causes: data.error[i] }))
       .filter((row) => row.place >= 0);
     this.push(this.model.sequence); // the frame that came while the answer was under way
   }
@@ -41,13 +46,17 @@ export class Heatmap {
       for (let i = 0; i < Math.min(shift, COLUMNS); i++) {
         row.rtts.shift();
         row.losses.shift();
+        row.causes.shift();
         row.rtts.push(null);
         row.losses.push(null);
+        row.causes.push("");
       }
       if (series.times[row.place] === sequence && row.losses[column] === null) {
-        const seconds = model.scale.seconds(series.codes[row.place]);
+        const code = series.codes[row.place];
+        const seconds = model.scale.seconds(code);
         row.rtts[column] = seconds;
         row.losses[column] = seconds === null ? 1 : 0;
+        row.causes[column] = model.scale.state(code).cause;
       }
     }
   }
@@ -98,7 +107,7 @@ export class Heatmap {
       const lost = row.losses[i];
       if (lost > 0 && lost < 1) { // the part of the minute that was lost
         const part = Math.max(1, width * lost);
-        context.fillStyle = palette.classes[LOST];
+        context.fillStyle = palette.classes[says(row.causes[i]) ? ERROR : LOST];
         context.fillRect(left + width - part, y, part, ROW - 1);
       }
     }
@@ -113,6 +122,9 @@ export class Heatmap {
     }
     if (dark) {
       return DARK;
+    }
+    if (says(row.causes[i])) {
+      return ERROR;
     }
     return this.data.step_seconds > 1 ? DOWN : LOST;
   }
@@ -155,9 +167,10 @@ export class Heatmap {
     if (row.losses[i] === null && row.rtts[i] === null) {
       return `${time}: no probe`;
     }
-    const parts = [row.rtts[i] === null ? "no answer" : rtt(row.rtts[i])];
+    const why = says(row.causes[i]) ? ` (${cause(row.causes[i])})` : "";
+    const parts = [row.rtts[i] === null ? `no answer${why}` : rtt(row.rtts[i])];
     if (row.losses[i] > 0 && row.losses[i] < 1) {
-      parts.push(`${ratio(row.losses[i])} lost`);
+      parts.push(`${ratio(row.losses[i])} lost${why}`);
     }
     return `${time}: ${parts.join(", ")}`;
   }

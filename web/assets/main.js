@@ -2,7 +2,7 @@
 // docs/page.md says how the page is used, docs/api.md what it asks for.
 
 import { AddressView } from "./addressview.js";
-import { Cache, RouteBook, every, paths } from "./api.js";
+import { Cache, every, paths } from "./api.js";
 import { byId, fill, h, setText } from "./dom.js";
 import { EventList } from "./eventlist.js";
 import { Events, Frames } from "./stream.js";
@@ -47,9 +47,8 @@ class Page {
     this.status = new Status(this.model);
     this.eventList = new EventList(this.settings, this.model);
     this.tableView = new TableView(this.model);
-    this.routes = new RouteBook(this.cache);
     this.address = new AddressView(byId("address"), {
-      model: this.model, cache: this.cache, settings: this.settings, wall: this.wall, events: this.eventList, routes: this.routes,
+      model: this.model, cache: this.cache, settings: this.settings, wall: this.wall, events: this.eventList,
     });
     this.references = new References(this.model, this.settings, () => this.referenceChanged());
     this.unfolded = null;
@@ -70,7 +69,9 @@ class Page {
   /** Shows a summary that is at most so many milliseconds old. That there is none, the connection says. */
   async summary(maxAge) {
     try {
-      this.status.summary(await this.cache.get(paths.summary(), maxAge));
+      const summary = await this.cache.get(paths.summary(), maxAge);
+      this.status.summary(summary);
+      this.trends.fill(summary.probes);
     } catch {
       // The frames say that the connection is gone.
     }
@@ -198,6 +199,7 @@ class Page {
   }
 
   focused(target) {
+    this.wall.adopt(target);
     if (target.matches("canvas") && this.wall.focused?.view.canvas === target && this.wall.current === null) {
       this.wall.look(this.wall.focused.view, this.wall.focused.place, this.wall.focused.series);
     }
@@ -262,7 +264,7 @@ class Page {
     }
     if (view && !this.unfolded) {
       this.unfolded = new Unfolded(view.block, {
-        model: this.model, settings: this.settings, wall: this.wall, routes: this.routes, close: () => this.back(), openIP: (address) => this.go({ ip: address }),
+        model: this.model, settings: this.settings, wall: this.wall, close: () => this.back(), openIP: (address) => this.go({ ip: address }),
       });
       this.wall.unfold(view, this.unfolded.element);
       view.element.scrollIntoView({ block: "start", behavior: "auto" });
@@ -278,6 +280,7 @@ class Page {
     this.status.connection(state);
     if (state.live && !this.#live) {
       this.events.start();
+      this.summary(0); // the graphs lack what was before
     }
     this.#live = state.live;
     if (Boolean(state.trouble) !== this.#trouble) { // the frame says that, the summary says why

@@ -48,7 +48,7 @@ export function parseQuery(text) {
 /** Adds what matching needs, and says what is wrong with a term. */
 function complete(term) {
   if (term.key === "state") {
-    term.classes = STATES[term.value];
+    term.classes = Object.hasOwn(STATES, term.value) ? STATES[term.value] : undefined;
     return term.classes ? "" : `state:${term.value}: must be one of ${Object.keys(STATES).join(", ")}`;
   }
   if (term.key === "prefix" || term.key === "ip") {
@@ -102,7 +102,7 @@ function matchTerm(term, block) {
     case "state":
       return term.classes ? flags(block, (place) => block.series.some((s) => term.classes.includes(s.classes[place]))) : null;
     default: // any other key is a label of the configuration
-      return has(info.labels?.[term.key], term.value) || null;
+      return Object.entries(info.labels ?? {}).some(([k, v]) => k.toLowerCase() === term.key && has(v, term.value)) || null;
   }
 }
 

@@ -31,7 +31,8 @@ export function cellText(model, s, place) {
 /** TableView is the table of the block that has the keyboard. */
 export class TableView {
   #element = byId("table-view");
-  #block = null;
+  #prefix = "";
+  #revision = 0; // of the layout that the rows are of
 
   constructor(model) {
     this.model = model;
@@ -39,25 +40,26 @@ export class TableView {
 
   /** Shows another block. */
   show(block) {
-    if (block !== this.#block) {
-      this.#block = block;
+    if (block.prefix !== this.#prefix) {
+      this.#prefix = block.prefix;
+      this.#revision = 0;
       this.refresh();
     }
   }
 
   /** Brings the table up to date: cells only, so that a reader's place in it stays. */
   refresh() {
-    const block = this.#block;
-    if (!block) {
+    const block = this.model.blocks.find((b) => b.prefix === this.#prefix);
+    if (!block) { // none yet, or a reload has taken it out
+      fill(this.#element);
       return;
     }
-    const rows = this.#element.querySelectorAll("tbody tr");
-    if (this.#element.dataset.prefix !== block.prefix || rows.length === 0) {
-      this.#element.dataset.prefix = block.prefix;
+    if (this.#revision !== this.model.revision) {
+      this.#revision = this.model.revision;
       fill(this.#element, blockTable(this.model, block, this.#element.classList.contains("seen")));
       return;
     }
-    for (const row of rows) {
+    for (const row of this.#element.querySelectorAll("tbody tr")) {
       const place = block.place(row.dataset.ip);
       block.series.forEach((s, i) => {
         const cell = row.cells[2 + i];

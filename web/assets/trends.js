@@ -7,8 +7,8 @@ import { sparkline } from "./chart.js";
 /** How many seconds are kept: ten minutes. */
 const SECONDS = 600;
 
-/** How many are shown: the fewest that hold all that there is, so that the first minute is no empty graph. */
-const WIDTHS = [60, 150, 300, SECONDS];
+/** How many are shown: the fewest that hold all that there is, which is a minute at first. */
+const WIDTHS = [75, 150, 300, SECONDS];
 
 /** Probes that are sent once a minute by each address are sparse in one second: those are smoothed over so many. */
 const SMOOTH = 10;
@@ -38,6 +38,13 @@ export class Trends {
     }
   }
 
+  /** Fills gaps of the last minute, such as that before the page was opened, from a summary of the API. */
+  fill(probes) {
+    for (const { probe, port, seconds } of probes) {
+      this.#graphs.get(`${probe}/${port}`)?.fill(seconds, this.model.sequence);
+    }
+  }
+
   /** Takes the newest second. */
   take() {
     for (const kind of this.model.kinds) {
@@ -47,13 +54,14 @@ export class Trends {
 }
 
 class Graph {
+  #seconds = []; // {time, sum, answered, lost}, oldest first
   #times = [];
   #means = [];
   #lost = [];
-  #recent = []; // {sum, answered, lost} of the last SMOOTH seconds
   #chart = null;
 
   constructor(kind, palette, colour) {
+    this.smooth = kind.probe === "icmp" ? 1 : SMOOTH;
     this.value = h("b", {}, "–");
     this.note = h("span", {});
     this.plot = h("div", { class: "chart" });
@@ -70,24 +78,43 @@ class Graph {
   }
 
   push(time, kind) {
-    this.#recent.push({ sum: kind.sum, answered: kind.answered, lost: kind.lost });
-    if (this.#recent.length > (kind.probe === "icmp" ? 1 : SMOOTH)) {
-      this.#recent.shift();
-    }
-    const sum = this.#recent.reduce((s, r) => s + r.sum, 0);
-    const answered = this.#recent.reduce((s, r) => s + r.answered, 0);
-    const mean = answered > 0 ? sum / answered : null;
-    this.#times.push(time);
-    this.#means.push(mean);
-    this.#lost.push(kind.lost || null);
-    for (const list of [this.#times, this.#means, this.#lost]) {
-      list.splice(0, list.length - SECONDS);
-    }
+    const { sum, answered, lost } = kind;
+    this.#seconds.push({ time, sum, answered, lost });
+    this.#seconds.splice(0, this.#seconds.length - SECONDS);
+    this.#add(this.#seconds.length - 1);
     const { up, down } = kind.states;
-    setText(this.value, rtt(mean));
+    setText(this.value, rtt(this.#means.at(-1)));
     setText(this.note, down > 0 ? `${count(up)} up, ${count(down)} down` : `${count(up)} up`);
     this.note.classList.toggle("bad", down > 0);
     this.#draw();
+  }
+
+  /** Takes those seconds of the API up to the newest frame that are missing. A frame ends the second before its own. */
+  fill({ from_unix: from, mean_seconds: means, answered, lost }, newest) {
+    const known = new Set(this.#seconds.map((s) => s.time));
+    const missing = means.map((mean, i) => ({ time: from + i + 1, sum: (mean ?? 0) * answered[i], answered: answered[i], lost: lost[i] }))
+      .filter((s) => s.time <= newest && s.answered + s.lost > 0 && !known.has(s.time));
+    if (missing.length === 0) {
+      return;
+    }
+    this.#seconds = [...missing, ...this.#seconds].sort((a, b) => a.time - b.time);
+    this.#times = [];
+    this.#means = [];
+    this.#lost = [];
+    this.#seconds.forEach((_, i) => this.#add(i));
+    this.#draw();
+  }
+
+  /** Adds what the graph shows of a second. */
+  #add(i) {
+    const recent = this.#seconds.slice(Math.max(0, i + 1 - this.smooth), i + 1);
+    const answered = recent.reduce((n, s) => n + s.answered, 0);
+    this.#times.push(this.#seconds[i].time);
+    this.#means.push(answered > 0 ? recent.reduce((n, s) => n + s.sum, 0) / answered : null);
+    this.#lost.push(this.#seconds[i].lost || null);
+    for (const list of [this.#times, this.#means, this.#lost]) {
+      list.splice(0, list.length - SECONDS);
+    }
   }
 
   #draw() {
@@ -96,6 +123,7 @@ class Graph {
       if (last === undefined || document.hidden) {
         return;
       }
+      this.element.dataset.seconds = this.#times.length;
       chart.batch(() => {
         chart.setData([this.#times, this.#lost, this.#means], true);
         chart.setScale("x", { min: last - WIDTHS.find((w) => w >= last - this.#times[0] || w === SECONDS), max: last });

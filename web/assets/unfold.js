@@ -19,8 +19,8 @@ export class Unfolded {
   #stops = [];
   #heatmap = null;
 
-  constructor(block, { model, settings, wall, routes, close, openIP }) {
-    Object.assign(this, { block, model, settings, wall, routes, close, openIP });
+  constructor(block, { model, settings, wall, close, openIP }) {
+    Object.assign(this, { block, model, settings, wall, close, openIP });
     this.body = h("div", { class: "heatmap" });
     this.tip = h("p", { class: "facts", "aria-live": "off" }, "\u00a0");
     this.tabs = h("div", { class: "tabs", role: "group", "aria-label": "What is shown" });
@@ -126,15 +126,11 @@ export class Unfolded {
 
   async #numbers() {
     try {
-      const [{ prefixes }, routes] = await Promise.all([ask(paths.prefixes()), this.routes.of(this.block.prefix)]);
-      const prefix = prefixes.find((p) => p.prefix === this.block.prefix);
-      if (!prefix) {
-        return; // a reload has taken it out; the next layout says so
-      }
+      const prefix = await ask(paths.prefix(this.block.prefix));
       fill(this.below,
         h("div", {}, h("h3", {}, "Numbers"), numbersTable(prefix.probes.map((p) => [`${probeName(p)}`, p.numbers])),
           h("p", { class: "facts" }, prefix.nominal_rtt_seconds && `nominal ${rtt(prefix.nominal_rtt_seconds)} · `, prefix.probes.map((p) => `${probeName(p)}: ${count(p.up)} up, ${count(p.down)} down, ${count(p.dark)} dark`).join(" · "))),
-        routeSection(routes));
+        routeSection(prefix.routes));
     } catch (error) {
       fill(this.below, h("p", { class: "bad" }, error.message));
     }

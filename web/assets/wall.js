@@ -265,6 +265,14 @@ export class Wall {
     this.look(view, place, Math.min(series, view.block.series.length - 1));
   }
 
+  /** A canvas has the keyboard, perhaps by a pointer: what keys do is about its block from now on. */
+  adopt(canvas) {
+    const view = this.views.find((v) => v.canvas === canvas);
+    if (view && view !== this.focused?.view) {
+      this.#rove(view, this.current?.view === view ? this.current.place : 0);
+    }
+  }
+
   #rove(view, place, series = 0) {
     if (!view) {
       return;
