@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gopkg.in/yaml.v3"
 
@@ -169,4 +170,21 @@ func TestMetricsOfAnExpressionAreFound(t *testing.T) {
 			t.Errorf("%s: %q, want %q", expr, got, want)
 		}
 	}
+}
+
+// TestMarksMissNoChange holds windows of annotations against their steps. What happens between the last
+// scrape of one window and the first of the next is seen by neither, unless they overlap.
+func TestMarksMissNoChange(t *testing.T) {
+	window := regexp.MustCompile(`\[(\w+)\]`)
+	each(t, func(t *testing.T, d Dashboard) {
+		for _, a := range d.Annotations.List {
+			for _, match := range window.FindAllStringSubmatch(a.Expr, -1) {
+				wide, err := time.ParseDuration(match[1])
+				step, err2 := time.ParseDuration(a.Step)
+				if err != nil || err2 != nil || wide < 2*step {
+					t.Errorf("annotation %q looks back over %s at each %s: want twice the step", a.Name, match[1], a.Step)
+				}
+			}
+		}
+	})
 }

@@ -166,13 +166,13 @@ func authority(t *testing.T) tls.Certificate {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// startSecondExporter starts one beside the first, with a storage.
-func startSecondExporter(t *testing.T, config, storage string) *process {
+// startOtherExporter starts one beside the first, with a storage.
+func startOtherExporter(t *testing.T, address, config, storage string) *process {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "prefix_exporter.yml"), config)
-	p := spawn(t, dir, os.Getenv(binaryEnv), "--storage.path="+storage, "--web.listen-address="+secondExporter)
-	untilReady(t, p, secondExporter)
+	p := spawn(t, dir, os.Getenv(binaryEnv), "--storage.path="+storage, "--web.listen-address="+address)
+	untilReady(t, p, address)
 	return p
 }
 

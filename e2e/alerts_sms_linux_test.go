@@ -71,10 +71,9 @@ func (in *inbox) lacks(texts []string) string {
 	return strings.Join(lack, "\n")
 }
 
-// startSMSProvider takes JSON with a bearer token, and returns its URL.
-func startSMSProvider(t *testing.T, in *inbox, certificate tls.Certificate) string {
-	t.Helper()
-	return startSink(t, certificate, func(w http.ResponseWriter, r *http.Request) {
+// smsProvider takes JSON with a bearer token.
+func smsProvider(t *testing.T, in *inbox) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		var body struct{ To, Text string }
 		decoder := json.NewDecoder(r.Body)
 		decoder.DisallowUnknownFields()
@@ -88,7 +87,7 @@ func startSMSProvider(t *testing.T, in *inbox, certificate tls.Certificate) stri
 		default:
 			in.add(message{at: time.Now(), via: "sms", to: body.To, text: body.Text})
 		}
-	})
+	}
 }
 
 // startSNS takes what AWS SNS takes, signed with a key that it does not check, and
@@ -116,6 +115,7 @@ func startSNS(t *testing.T, in *inbox, certificate tls.Certificate) string {
 // awsKey is the name of the key in the file of AWS credentials.
 const awsKey = "AKIDEXAMPLE"
 
+// startSink starts a server with TLS, and returns its URL.
 func startSink(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewUnstartedServer(handler)

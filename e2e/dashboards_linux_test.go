@@ -124,6 +124,7 @@ func TestDashboardsFindWhatTheyAskFor(t *testing.T) {
 	t.Run("colours say what has happened", func(t *testing.T) {
 		cellsAreRight(t, p, all)
 		tilesAreRight(t, p, all)
+		pathsAreRight(t, p, all)
 	})
 	e.end()
 	t.Run("a dead exporter is a red tile, and nothing else", func(t *testing.T) { deadExporter(t, p, all) })
@@ -192,6 +193,24 @@ func tilesAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 			(is(`name="Well"`) || is(`name="Six"`)) && (v > 2 || !is(`a="3"`)):
 			t.Errorf("the tile %s is %v", labels, v)
 		}
+	}
+}
+
+// pathsAreRight looks at Routes: which path changed, and where it leads now.
+func pathsAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
+	t.Helper()
+	for panel, want := range map[string]float64{"Prefixes traced": 4, "Path changes, range": 1, "Prefixes with a change": 1} {
+		if got := lastColumn(t, p, all, "prefix-routes", panel, "at first"); len(got) != 1 || got["{}"] != want {
+			t.Errorf("%s: %v, want %v", panel, got, want)
+		}
+	}
+	var routers []string
+	for labels := range lastColumn(t, p, all, "prefix-24", "Last trace", "prefix="+lossyPrefix) {
+		routers = append(routers, labels)
+	}
+	// The address at its end, which loses, may or may not answer the newest trace.
+	if way := strings.Join(routers, " "); len(routers) > 3 || !strings.Contains(way, `router="10.0.0.1"`) || !strings.Contains(way, `router="10.0.0.6"`) || strings.Contains(way, "10.0.0.4") {
+		t.Errorf("the last trace of the prefix whose path changed: %s", way)
 	}
 }
 

@@ -270,3 +270,20 @@ func tested(t *testing.T) (fires, silent map[string]bool) {
 	t.Logf("the longest summary has %d characters, %d are allowed", longest, longestSummary)
 	return fires, silent
 }
+
+// TestWhatInhibitsComesFirst checks that an unhealthy prober is told to Alertmanager before what it would
+// claim: each group has its own moment, but the rules of one are evaluated in turn.
+func TestWhatInhibitsComesFirst(t *testing.T) {
+	var file struct {
+		Groups []struct {
+			Name  string
+			Rules []rule
+		}
+	}
+	decode(t, "alerts.yml", &file)
+	for _, g := range file.Groups {
+		if slices.ContainsFunc(g.Rules, func(r rule) bool { return r.Alert == "PrefixDown" }) && g.Rules[0].Alert != "ProberUnhealthy" {
+			t.Errorf("the group %s begins with %q", g.Name, g.Rules[0].Alert+g.Rules[0].Record)
+		}
+	}
+}
