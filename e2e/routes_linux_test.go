@@ -18,7 +18,7 @@ import (
 )
 
 // A country of three /24s: one behind a balancer with four ways, one behind a router that
-// answers every third second only, one whose route is configured to an address and by TCP.
+// answers every fourth second only, one whose route is configured to an address and by TCP.
 const (
 	routesScenario = `
 seed: 7
@@ -34,7 +34,7 @@ routes:
       - hops: [10.0.0.1, {router: 10.0.1.3, mpls: 16003}, 10.0.0.3]
       - hops: [10.0.0.1, {router: 10.0.1.4, mpls: 16004}, 10.0.0.3]
   - prefix: 198.51.100.0/24
-    hops: [10.0.0.1, {router: 10.0.2.1, delay: 5ms, rate_limit: 1/s}, '*', 10.0.2.3]
+    hops: [10.0.0.1, {router: 10.0.2.1, delay: 5ms, rate_limit: 0.25/s}, '*', 10.0.2.3]
   - prefix: 203.0.113.0/24
     hops: [10.0.0.1, 10.0.3.1]
 `
@@ -110,7 +110,7 @@ func TestRoutesAreTracedAndTheirChangesTold(t *testing.T) {
 	e := startExporter(t, routesConfig)
 	defer e.end()
 
-	limited := e.untilRound("198.51.100.0/24", 6)
+	limited := e.untilRound("198.51.100.0/24", 10)
 	if way := limited.way(); way != "10.0.0.1 10.0.2.1 * 10.0.2.3 198.51.100.0" || limited.Status != "reached" || !limited.Hops[1].RateLimited {
 		t.Errorf("the way past a router that limits its answers: %s, %s", way, limited.Status)
 	}
