@@ -12,7 +12,6 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -94,25 +93,8 @@ func startShippedPrometheus(t *testing.T, exporters, alertmanagers []string) *pr
 		t.Fatal(err)
 	}
 	p.api = v1.NewAPI(c)
-	untilReady(t, p.process, prometheusAddress)
+	p.process.untilReady(prometheusAddress)
 	return p
-}
-
-// untilReady waits until a program says that it is.
-func untilReady(t *testing.T, p *process, address string) {
-	t.Helper()
-	until(t, p.name+" is ready", func() string {
-		p.alive()
-		answer, err := client.Get("http://" + address + "/-/ready")
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return answer.Status
-		}
-		return ""
-	})
 }
 
 // startShippedAlertmanager starts Alertmanager as it is shipped, but for what oldnew
@@ -131,7 +113,7 @@ func startShippedAlertmanager(t *testing.T, address string, oldnew ...string) *p
 	copyFolder(t, dir, "alertmanager/templates/*.tmpl")
 	p := spawn(t, dir, program, "--config.file=alertmanager/alertmanager.yml", "--storage.path=data",
 		"--web.listen-address="+address, "--cluster.listen-address=", "--log.level=warn")
-	untilReady(t, p, address)
+	p.untilReady(address)
 	return p
 }
 
@@ -172,7 +154,7 @@ func startOtherExporter(t *testing.T, address, config, storage string) *process 
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "prefix_exporter.yml"), config)
 	p := spawn(t, dir, os.Getenv(binaryEnv), "--storage.path="+storage, "--web.listen-address="+address)
-	untilReady(t, p, address)
+	p.untilReady(address)
 	return p
 }
 

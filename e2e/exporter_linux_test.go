@@ -38,7 +38,7 @@ func startExporter(t *testing.T, config string, args ...string) *exporter {
 	e := &exporter{config: file}
 	e.configure(t, config)
 	e.process = spawn(t, t.TempDir(), os.Getenv(binaryEnv), args...)
-	e.untilReady()
+	e.untilReady(exporterAddress)
 	return e
 }
 
@@ -47,22 +47,6 @@ func (e *exporter) configure(t *testing.T, config string) {
 	if err := os.WriteFile(e.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-func (e *exporter) untilReady() {
-	e.t.Helper()
-	until(e.t, "the exporter is ready", func() string {
-		e.alive()
-		answer, err := client.Get("http://" + exporterAddress + "/-/ready")
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return answer.Status
-		}
-		return ""
-	})
 }
 
 // client keeps no connection open, so that nothing is left behind when a test ends.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"os/exec"
 	"runtime"
@@ -85,6 +86,23 @@ func (p *process) alive() {
 		p.t.Fatalf("%s ended: %v", p.name, p.exit)
 	default:
 	}
+}
+
+// untilReady waits until the program says at /-/ready of an address that it is.
+func (p *process) untilReady(address string) {
+	p.t.Helper()
+	until(p.t, p.name+" is ready", func() string {
+		p.alive()
+		answer, err := client.Get("http://" + address + "/-/ready")
+		if err != nil {
+			return err.Error()
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			return answer.Status
+		}
+		return ""
+	})
 }
 
 func (p *process) signal(s os.Signal) {

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,18 +51,7 @@ func startPrometheus(t *testing.T) *prometheus {
 		t.Fatal(err)
 	}
 	p.api = v1.NewAPI(c)
-	until(t, "Prometheus is ready", func() string {
-		p.alive()
-		answer, err := client.Get("http://" + prometheusAddress + "/-/ready")
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			return answer.Status
-		}
-		return ""
-	})
+	p.untilReady(prometheusAddress)
 	return p
 }
 

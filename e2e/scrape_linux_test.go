@@ -223,7 +223,7 @@ func TestWithoutAnyConfigurationLoopbackIsProbed(t *testing.T) {
 	netsim.RequireLab(t)
 	dir := t.TempDir()
 	e := &exporter{process: spawn(t, dir, os.Getenv(binaryEnv), "--log.format=json")}
-	e.untilReady()
+	e.untilReady(exporterAddress)
 	until(t, "every address of 127.0.0.0/24 is up", func() string {
 		e.alive()
 		if up := value(e.scrape(), "prefix_targets", "prefix=127.0.0.0/24", "probe=icmp", "state=up"); up != 256 {

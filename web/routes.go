@@ -38,7 +38,7 @@ type routeJSON struct {
 // if the last probe was lost; the deviation needs two answers.
 type hopJSON struct {
 	TTL         int         `json:"ttl"`
-	Router      *netip.Addr `json:"router"` // null: has never answered
+	Router      *netip.Addr `json:"router"` // null: has never answered, or not for an hour of rounds
 	Destination bool        `json:"destination"`
 	Labels      []labelJSON `json:"labels"`
 	Sent        uint64      `json:"sent"`
