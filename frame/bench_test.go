@@ -88,14 +88,13 @@ func BenchmarkTick(b *testing.B) {
 			n := newNetwork(prefixes)
 			r := New(Options{Table: n.table})
 			r.Tick(n.now)
-			for range 65 {
-				n.second()
+			for range HistoryMinutes + 1 { // whose memory the minutes after them take
+				n.minute()
 				r.Tick(n.now)
 			}
 			bytes, worst := 0, time.Duration(0)
 			b.ReportAllocs()
-			b.ResetTimer()
-			for range b.N {
+			for b.Loop() {
 				b.StopTimer()
 				n.second()
 				b.StartTimer()
@@ -132,20 +131,23 @@ func BenchmarkFull(b *testing.B) {
 // BenchmarkHour sums up the last hour of all addresses under all probes, as the first
 // request of each minute does.
 func BenchmarkHour(b *testing.B) {
-	n := newNetwork(40)
-	r := New(Options{Table: n.table})
-	r.Tick(n.now)
-	for range HistoryMinutes + 1 {
-		n.minute()
-		r.Tick(n.now)
-	}
-	var numbers []Numbers
-	b.ReportAllocs()
-	for b.Loop() {
-		for _, t := range r.tracks {
-			t.hoursUntil = 0
-			numbers = r.Numbers(numbers[:0], t.series)
-		}
+	for _, prefixes := range []int{40, 256} {
+		b.Run(fmt.Sprintf("addresses=%d", prefixes*prefix.BlockSize), func(b *testing.B) {
+			n := newNetwork(prefixes)
+			r := New(Options{Table: n.table})
+			r.Tick(n.now)
+			for range HistoryMinutes + 1 {
+				n.minute()
+				r.Tick(n.now)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, t := range r.tracks {
+					t.hoursUntil = 0
+					r.Total(t.series)
+				}
+			}
+		})
 	}
 }
 

@@ -42,8 +42,10 @@ func TestNumbersAreThoseOfTheLastHour(t *testing.T) {
 		}
 		w.Tick(w.now)
 	}
-	numbers := w.Numbers(nil, w.table.Series()[0])
-	minutes, _, newest := w.Minutes(nil, w.table.Series()[0])
+	series := w.table.Series()[0]
+	alone := map[int]Numbers{1: w.NumbersAt(series, 1), 2: w.NumbersAt(series, 2)} // before all are added up
+	numbers := w.Numbers(nil, series)
+	minutes, _, newest := w.Minutes(nil, series)
 	for place, ip := range map[int]string{1: "192.0.2.1", 2: "192.0.2.2"} {
 		var n, lost, sum, squares, diff, diffs float64
 		low, high := math.Inf(1), 0.0
@@ -64,6 +66,9 @@ func TestNumbersAreThoseOfTheLastHour(t *testing.T) {
 			}
 		}
 		got := numbers[place]
+		if got != alone[place] || got != w.NumbersAt(series, place) {
+			t.Errorf("%s: %+v alone, %+v among all", ip, alone[place], got)
+		}
 		if got.Samples() != int(n+lost) || got.Lost() != int(lost) {
 			t.Errorf("%s: %d of %d lost, want %v of %v", ip, got.Lost(), got.Samples(), lost, n+lost)
 		}
@@ -72,13 +77,37 @@ func TestNumbersAreThoseOfTheLastHour(t *testing.T) {
 		near(t, ip+": max", got.Max, high, 0.0002)
 		near(t, ip+": variation", got.Variation, diff/diffs, 0.02) // that of a minute stands for all its RTTs
 		near(t, ip+": deviation", got.Deviation, math.Sqrt(squares/n-sum/n*sum/n), 0.002)
+		ofPlace := minutes[place*HistoryMinutes:][:HistoryMinutes]
+		if one, last := w.MinutesAt(series, place); !slices.Equal(one, ofPlace) || last != newest {
+			t.Errorf("%s: other minutes alone than among all", ip)
+		}
 		total := 0
-		for _, m := range minutes[place*HistoryMinutes:][:HistoryMinutes] {
+		for _, m := range ofPlace {
 			total += m.Answered + m.Lost
 		}
 		if want := int(n + lost); total > want || total < want-60 { // the hour less its first minute
 			t.Errorf("%s: %d results in the minutes, %d in the numbers", ip, total, want)
 		}
+	}
+}
+
+func TestAPlaceThatIsNotRecordedHasNothing(t *testing.T) {
+	w := newWorld(t, block("192.0.2.0/24", []int{1}, ping))
+	known, unknown := w.table.Series()[0], newWorld(t, block("198.51.100.0/24", []int{1}, ping)).table.Series()[0]
+	for _, test := range []struct {
+		name   string
+		series *prefix.Series
+		place  int
+	}{{"a place that is not configured", known, 0}, {"a place beyond the last one", known, prefix.BlockSize}, {"another series", unknown, 1}} {
+		t.Run(test.name, func(t *testing.T) {
+			if n := w.NumbersAt(test.series, test.place); n != (Numbers{}) {
+				t.Errorf("%+v", n)
+			}
+			minutes, newest := w.MinutesAt(test.series, test.place)
+			if want := make([]Minute, HistoryMinutes); !slices.Equal(minutes, want) || newest != w.now.Unix()/60 {
+				t.Errorf("%v at %d", minutes, newest)
+			}
+		})
 	}
 }
 

@@ -47,6 +47,8 @@ type LayoutSeries struct {
 	Prefix int    `json:"prefix"` // index into Layout.Prefixes
 	Probe  string `json:"probe"`
 	Port   uint16 `json:"port"` // 0 but for tcp
+	// Places are those that this probe asks; empty: all of the prefix.
+	Places string `json:"places,omitempty"`
 }
 
 // newScale is the scale of prefix.Sample.
@@ -63,7 +65,11 @@ func layoutMessage(h Header, tracks []*track) []byte {
 			l.Prefixes = append(l.Prefixes, newLayoutPrefix(t.info, t.addrs))
 			last++
 		}
-		l.Series = append(l.Series, LayoutSeries{last, t.series.Probe().Kind.String(), t.series.Probe().Port})
+		s := LayoutSeries{Prefix: last, Probe: t.series.Probe().Kind.String(), Port: t.series.Probe().Port}
+		if places := ranges(len(t.slots), func(i int) bool { return t.slots[i].configured }); places != l.Prefixes[last].Places {
+			s.Places = places
+		}
+		l.Series = append(l.Series, s)
 	}
 	body, err := json.Marshal(l)
 	if err != nil {
@@ -79,7 +85,7 @@ func newLayoutPrefix(info *prefix.Block, addrs []netip.Addr) LayoutPrefix {
 	p := LayoutPrefix{
 		Prefix: info.Prefix, Name: info.Name, Router: info.Router, Size: len(addrs),
 		Tenants: append([]string{}, info.Tenants...), Labels: map[string]string{}, Names: map[int]string{},
-		Places: ranges(addrs),
+		Places: ranges(len(addrs), func(i int) bool { return addrs[i].IsValid() }),
 	}
 	for _, label := range info.Labels {
 		p.Labels[label.Name] = label.Value
@@ -108,15 +114,15 @@ func newLayoutPrefix(info *prefix.Block, addrs []netip.Addr) LayoutPrefix {
 	return p
 }
 
-// ranges writes the places that have an address, as in "0-9,12".
-func ranges(addrs []netip.Addr) string {
+// ranges writes which of n places there are, as in "0-9,12".
+func ranges(n int, has func(int) bool) string {
 	var b strings.Builder
-	for i := 0; i < len(addrs); i++ {
-		if !addrs[i].IsValid() {
+	for i := 0; i < n; i++ {
+		if !has(i) {
 			continue
 		}
 		first := i
-		for i+1 < len(addrs) && addrs[i+1].IsValid() {
+		for i+1 < n && has(i+1) {
 			i++
 		}
 		if b.Len() > 0 {

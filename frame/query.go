@@ -34,9 +34,29 @@ func (r *Recorder) Numbers(dst []Numbers, s *prefix.Series) []Numbers {
 	}
 	t.sumUp(r.minute)
 	for i := range t.slots {
-		dst = append(dst, t.numbers(i))
+		dst = append(dst, t.numbers(i, r.minute))
 	}
 	return dst
+}
+
+// NumbersAt returns those of one place of a series: none of a place that is not recorded (yet).
+func (r *Recorder) NumbersAt(s *prefix.Series, place int) (n Numbers) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.bySeries[s]; t != nil && place < len(t.slots) {
+		n = t.numbers(place, r.minute)
+	}
+	return n
+}
+
+// Total returns those of all places of a series together: none of a series that is not recorded (yet).
+func (r *Recorder) Total(s *prefix.Series) (n Numbers) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.bySeries[s]; t != nil {
+		n = t.total(r.minute)
+	}
+	return n
 }
 
 // Seconds returns what all addresses had of one probe in each of the last 60 seconds, oldest
@@ -69,7 +89,7 @@ func (r *Recorder) Minute() int64 {
 
 // Minutes appends to dst the last HistoryMinutes minutes of each place of a series, oldest
 // first, of which the last one still runs, and returns in which Unix minute that is and how many places
-// there are: 0 for a series that is not recorded (yet).
+// there are: 0 for a series that is not recorded (yet). It takes up to two milliseconds, in which no frame is made.
 func (r *Recorder) Minutes(dst []Minute, s *prefix.Series) (minutes []Minute, places int, newest int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -77,10 +97,23 @@ func (r *Recorder) Minutes(dst []Minute, s *prefix.Series) (minutes []Minute, pl
 	if t == nil {
 		return dst, 0, r.minute
 	}
+	dst = slices.Grow(dst, len(t.slots)*HistoryMinutes)
 	for i := range t.slots {
 		dst = t.minutes(dst, i, r.minute)
 	}
 	return dst, len(t.slots), r.minute
+}
+
+// MinutesAt returns the last HistoryMinutes minutes of one place of a series, oldest first, of which the last
+// one still runs, and in which Unix minute that is. They are empty for a place that is not recorded (yet).
+func (r *Recorder) MinutesAt(s *prefix.Series, place int) (minutes []Minute, newest int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.bySeries[s]
+	if t == nil || place >= len(t.slots) {
+		return make([]Minute, HistoryMinutes), r.minute
+	}
+	return t.minutes(make([]Minute, 0, HistoryMinutes), place, r.minute), r.minute
 }
 
 // Reference returns a message of TypeReference with a code for each place that has this
@@ -104,7 +137,7 @@ func (r *Recorder) Reference(kind Reference) ([]byte, error) {
 		r.mu.Lock() // for each on its own: frames go on in between
 		t.sumUp(r.minute)
 		for place := range t.slots {
-			codes = append(codes, t.reference(kind, place, nominal))
+			codes = append(codes, t.reference(kind, place, r.minute, nominal))
 		}
 		r.mu.Unlock()
 		message = appendBlock(message, i, codes)
@@ -114,11 +147,11 @@ func (r *Recorder) Reference(kind Reference) ([]byte, error) {
 }
 
 // reference returns one code; nominal is that of the prefix.
-func (t *track) reference(kind Reference, place int, nominal Code) Code {
+func (t *track) reference(kind Reference, place int, now int64, nominal Code) Code {
 	if !t.slots[place].configured {
 		return None
 	}
-	n := t.numbers(place)
+	n := t.numbers(place, now)
 	switch kind {
 	case Min:
 		return rttCode(n.Min())

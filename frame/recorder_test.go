@@ -325,7 +325,9 @@ func TestLayout(t *testing.T) {
 				Size: 2, Places: "0-1", Names: map[int]string{}, IPs: []string{"2001:db8::7", "2001:db8::8"},
 			},
 		},
-		Series: []LayoutSeries{{0, "icmp", 0}, {0, "tcp", 443}, {1, "icmp", 0}},
+		Series: []LayoutSeries{
+			{Prefix: 0, Probe: "icmp"}, {Prefix: 0, Probe: "tcp", Port: 443, Places: "0-2,9"}, {Prefix: 1, Probe: "icmp"},
+		},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Error(diff)

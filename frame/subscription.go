@@ -51,7 +51,8 @@ func (r *Recorder) publish(anew bool) {
 	h := r.header
 	h.Type = TypeSecond
 	message := appendHeader(make([]byte, 0, r.guess()), h)
-	totals := make([]total, 0, 3) // ICMP and two ports
+	slot := &r.ring[r.next%kept]
+	totals := slot.totals[:0] // which, unlike the message, nobody else has
 	for i, t := range r.tracks {
 		totals = t.addTo(totals)
 		if t.isNew {
@@ -61,7 +62,7 @@ func (r *Recorder) publish(anew bool) {
 		}
 	}
 	setLength(message)
-	r.ring[r.next%kept] = entry{h.Sequence, message, totals}
+	*slot = entry{h.Sequence, message, totals}
 	r.next++
 	r.full = nil
 	switch {

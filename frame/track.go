@@ -23,6 +23,7 @@ type track struct {
 	// hours are the sums over history, which are made when somebody asks, and are good
 	// until the minute hoursUntil begins.
 	hours      []sums
+	allHours   sums // of hours
 	hoursUntil int64
 }
 
@@ -146,34 +147,59 @@ func (t *track) reset() {
 	}
 }
 
-// sumUp adds up the whole minutes before now, unless that has been done.
+// sumUp adds up the whole minutes before now for all places, unless that has been done.
 func (t *track) sumUp(now int64) {
-	if t.hoursUntil == now+1 && len(t.hours) == len(t.slots) {
+	if t.summedUp(now) {
 		return
 	}
-	t.hours = append(t.hours[:0], make([]sums, len(t.slots))...)
-	before := make([]time.Duration, len(t.slots))
-	for m := now; m < now+HistoryMinutes; m++ { // the oldest is where the one that runs will be
-		column := &t.history[m%HistoryMinutes]
-		if column.cells == nil && column.single == nil {
-			continue
-		}
-		for i := range t.hours {
-			before[i] = column.addTo(&t.hours[i], i, before[i])
-		}
+	hours := slices.Grow(t.hours[:0], len(t.slots))
+	t.allHours = sums{}
+	for i := range t.slots {
+		hours = append(hours, t.hour(i, now))
+		t.allHours.add(&hours[i])
 	}
-	t.hoursUntil = now + 1
+	t.hours, t.hoursUntil = hours, now+1
 }
 
-// numbers returns those of the hour up to now. sumUp must have been called.
-func (t *track) numbers(place int) (n Numbers) {
-	s := &t.slots[place]
-	if !s.configured {
-		return n
+func (t *track) summedUp(now int64) bool { return t.hoursUntil == now+1 }
+
+// hour adds up the whole minutes before now of one place.
+func (t *track) hour(place int, now int64) (s sums) {
+	if t.summedUp(now) {
+		return t.hours[place]
 	}
-	n.sums = t.hours[place]
-	n.sums.add(&s.now)
-	if n.answered > 0 && s.before > 0 {
+	var before time.Duration
+	for m := now; m < now+HistoryMinutes; m++ { // the oldest is where the one that runs will be
+		before = t.history[m%HistoryMinutes].addTo(&s, place, before)
+	}
+	return s
+}
+
+// numbers returns those of one place in the hour up to now.
+func (t *track) numbers(place int, now int64) Numbers {
+	hour := t.hour(place, now)
+	n := t.running(place, &hour)
+	hour.add(&n.sums)
+	n.sums = hour
+	return n
+}
+
+// total returns those of all places in the hour up to now.
+func (t *track) total(now int64) (n Numbers) {
+	t.sumUp(now)
+	n.sums = t.allHours
+	for i := range t.slots {
+		one := t.running(i, &t.hours[i])
+		n.Add(&one)
+	}
+	return n
+}
+
+// running returns the minute that runs of one place and what its newest result says; hour is what came before it.
+func (t *track) running(place int, hour *sums) (n Numbers) {
+	s := &t.slots[place]
+	n.sums = s.now
+	if hour.answered+s.now.answered > 0 && s.before > 0 {
 		n.last, n.lasts = float64(s.before), 1
 	}
 	if o, state, ok := t.latest[place].Lost(); ok {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
-	"sync"
 	"time"
 
 	probing "github.com/prometheus-community/pro-bing"
@@ -22,21 +21,9 @@ const minPortableSize = 24
 // socket of its own, for each probe. It costs far more than batch and times by the clock
 // of the process; ICMP errors are not seen (such probes end by timeout), nor late replies.
 type portable struct {
-	pacer
+	lanes[Target]
 	metrics    *metrics
 	privileged bool
-
-	// Guarded by the mutex of the pacer.
-	targets map[netip.Addr]*portableTarget
-	list    []*portableTarget
-}
-
-// portableTarget is one target with the end of its newest probe.
-type portableTarget struct {
-	Target
-	sequence uint16
-	done     chan struct{} // closed when the newest probe is recorded
-	traced   time.Time
 }
 
 var _ Engine = (*portable)(nil)
@@ -46,7 +33,17 @@ func newPortable(o Options) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &portable{pacer: newPacer(o, &m.common, o.reporter(&m.common)), metrics: m, targets: map[netip.Addr]*portableTarget{}}
+	p := &portable{metrics: m}
+	p.lanes = lanes[Target]{
+		pacer: newPacer(o, &m.common, o.reporter(&m.common)),
+		about: func(t *Target) (netip.AddrPort, string, time.Duration) {
+			return netip.AddrPortFrom(t.Addr, 0), t.ID, t.Interval
+		},
+		fly: func(ctx context.Context, a *turn[Target]) {
+			f := &echo{turn: a, engine: p}
+			f.run(ctx)
+		},
+	}
 	if p.privileged, err = needsPrivilege(); err != nil {
 		return nil, err
 	}
@@ -71,33 +68,10 @@ func needsPrivilege() (bool, error) {
 
 // Apply implements Engine.
 func (p *portable) Apply(_ context.Context, targets []Target) error {
-	sources := map[netip.Addr]bool{}
-	for i := range targets {
-		if s := targets[i].Source; s.IsValid() && !sources[s] {
-			sources[s] = true
-			if err := p.checkSource(s); err != nil {
-				return fmt.Errorf("source %q: %w", s, err)
-			}
-		}
+	if err := checkSources(targets, func(t *Target) netip.Addr { return t.Source }, p.checkSource); err != nil {
+		return err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	kept := make(map[netip.Addr]*portableTarget, len(targets))
-	p.list = make([]*portableTarget, len(targets))
-	for i := range targets {
-		t := p.targets[targets[i].Addr]
-		if t == nil {
-			t = &portableTarget{}
-		}
-		t.Target = targets[i]
-		kept[t.Addr], p.list[i] = t, t
-	}
-	p.targets = kept
-	members := map[time.Duration][]uint32{}
-	for i, t := range p.list {
-		members[t.Interval] = append(members[t.Interval], uint32(i))
-	}
-	p.regroup(members, func(i uint32, interval time.Duration) time.Duration { return phase(p.list[i].Addr, interval) })
+	p.replace(targets)
 	return nil
 }
 
@@ -112,39 +86,10 @@ func (p *portable) checkSource(source netip.Addr) error {
 	return c.Close()
 }
 
-// Run implements Engine.
-func (p *portable) Run(ctx context.Context) error {
-	p.pacer.run(ctx, p.launch, p.skip)
-	return nil
-}
-
-// skip counts a probe that is left out. The caller holds p.mu.
-func (p *portable) skip(i uint32) {
-	t := p.list[i]
-	p.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
-}
-
-// launch starts one probe. The caller holds p.mu.
-func (p *portable) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
-	t := p.list[i]
-	t.sequence++
-	f := &portableFlight{engine: p, target: t, settings: t.Target, sequence: t.sequence, before: t.done, done: make(chan struct{})}
-	t.done = f.done
-	flights.Go(func() {
-		defer p.landed()
-		defer close(f.done)
-		f.run(ctx)
-	})
-}
-
-// portableFlight is one probe on its way.
-type portableFlight struct {
+// echo is one echo request on its way.
+type echo struct {
+	*turn[Target]
 	engine   *portable
-	target   *portableTarget
-	settings Target
-	sequence uint16
-	before   <-chan struct{} // the probe before it; nil: none
-	done     chan struct{}
 	sent     time.Time
 	answered bool
 	rtt      time.Duration
@@ -152,14 +97,12 @@ type portableFlight struct {
 }
 
 // run sends one echo request, waits for its end and records it, after the one before.
-func (f *portableFlight) run(ctx context.Context) {
+func (f *echo) run(ctx context.Context) {
 	start := time.Now()
 	pinger := f.pinger(start)
 	err := pinger.RunWithContext(ctx)
 	took := time.Since(start)
-	if f.before != nil {
-		<-f.before
-	}
+	f.wait()
 	if ctx.Err() != nil && !f.answered {
 		return // cut short by the end of the program: nobody's loss
 	}
@@ -168,10 +111,10 @@ func (f *portableFlight) run(ctx context.Context) {
 	case took > f.settings.Timeout+stallAfter && !f.sent.IsZero():
 		// We did not run: what the clock says of the reply is our pause, not its way.
 		p.metrics.discarded.WithLabelValues(string(ReasonStalled)).Inc()
-		p.packet(f, Packet{Event: "discarded", Sent: f.sent})
+		f.packet(Packet{Event: "discarded", Sent: f.sent})
 	case f.answered && f.rtt <= f.settings.Timeout:
 		p.o.Recorder.Record(f.settings.Handle, f.sent, prefix.Answered, f.rtt)
-		p.packet(f, Packet{Event: "answered", Sent: f.sent, Received: f.sent.Add(f.rtt), RTT: f.rtt})
+		f.packet(Packet{Event: "answered", Sent: f.sent, Received: f.sent.Add(f.rtt), RTT: f.rtt})
 	case f.sent.IsZero():
 		f.refused(err)
 	default:
@@ -179,22 +122,22 @@ func (f *portableFlight) run(ctx context.Context) {
 			p.metrics.late.Inc()
 		}
 		p.o.Recorder.Record(f.settings.Handle, f.sent, prefix.Timeout, 0)
-		p.packet(f, Packet{Event: prefix.Timeout.String(), Sent: f.sent})
+		f.packet(Packet{Event: prefix.Timeout.String(), Sent: f.sent})
 	}
 }
 
 // refused counts a probe that could not be sent.
-func (f *portableFlight) refused(err error) {
+func (f *echo) refused(err error) {
 	if f.sendErr != nil {
 		err = f.sendErr
 	}
 	p := f.engine
 	p.countRefused(f.settings.Addr.String(), err)
-	p.packet(f, Packet{Event: "send_error", Err: err})
+	f.packet(Packet{Event: "send_error", Err: err})
 }
 
 // pinger makes a pinger for one echo request.
-func (f *portableFlight) pinger(start time.Time) *probing.Pinger {
+func (f *echo) pinger(start time.Time) *probing.Pinger {
 	t, m := &f.settings, f.engine.metrics
 	pinger := probing.New(t.Addr.String())
 	pinger.SetIPAddr(&net.IPAddr{IP: t.Addr.AsSlice()})
@@ -212,7 +155,7 @@ func (f *portableFlight) pinger(start time.Time) *probing.Pinger {
 	pinger.OnSend = func(*probing.Packet) {
 		f.sent = start
 		f.engine.countSent()
-		f.engine.packet(f, Packet{Event: "sent", Sent: f.sent})
+		f.packet(Packet{Event: "sent", Sent: f.sent})
 	}
 	pinger.OnSendError = func(_ *probing.Packet, err error) { f.sendErr = err }
 	receive := func(r *probing.Packet) {
@@ -235,33 +178,4 @@ func (f *portableFlight) pinger(start time.Time) *probing.Pinger {
 	}
 	pinger.OnRecv, pinger.OnDuplicateRecv = receive, receive
 	return pinger
-}
-
-// Trace implements Engine.
-func (p *portable) Trace(_ context.Context, addr netip.Addr, d time.Duration) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	t := p.targets[addr]
-	if t == nil {
-		return fmt.Errorf("%w: %s", ErrNoTarget, addr)
-	}
-	t.traced = time.Now().Add(d)
-	return nil
-}
-
-// packet traces a packet of a flight.
-func (p *portable) packet(f *portableFlight, packet Packet) {
-	packet.Sequence = f.sequence
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.trace(f.target, packet)
-}
-
-// trace hands out a packet of a traced address. The caller holds p.mu.
-func (p *portable) trace(t *portableTarget, packet Packet) {
-	if t.traced.IsZero() || time.Now().After(t.traced) {
-		return
-	}
-	packet.Addr, packet.ID = t.Addr, t.ID
-	p.report.trace(packet)
 }

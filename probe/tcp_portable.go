@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -16,19 +15,7 @@ import (
 // each attempt. It costs more than connector and times by the clock of the process; which
 // ICMP error ended an attempt, and whether a SYN had to be sent again, it cannot see.
 type dialer struct {
-	pacer
-
-	// Guarded by the mutex of the pacer.
-	targets map[netip.AddrPort]*dialTarget
-	list    []*dialTarget
-}
-
-// dialTarget is one target with the end of its newest attempt.
-type dialTarget struct {
-	TCPTarget
-	sequence uint16
-	done     chan struct{} // closed when the newest attempt is recorded; nil: there was none
-	traced   time.Time
+	lanes[TCPTarget]
 }
 
 var _ TCPEngine = (*dialer)(nil)
@@ -40,43 +27,26 @@ func newDialer(o Options) (TCPEngine, error) {
 	}
 	m.stampedBy("user")
 	m.limit.Set(maxPortable)
-	return &dialer{pacer: newPacer(o, &m.common, o.tcpReporter(m)), targets: map[netip.AddrPort]*dialTarget{}}, nil
+	return &dialer{lanes[TCPTarget]{
+		pacer: newPacer(o, &m.common, o.tcpReporter(m)),
+		about: func(t *TCPTarget) (netip.AddrPort, string, time.Duration) {
+			return netip.AddrPortFrom(t.Addr, t.Port), t.ID, t.Interval
+		},
+		fly: dial,
+	}}, nil
 }
 
 // Apply implements TCPEngine.
 func (d *dialer) Apply(_ context.Context, targets []TCPTarget) error {
-	sources := map[netip.Addr]bool{}
 	for i := range targets {
-		t := &targets[i]
-		if t.Interface != "" {
-			return fmt.Errorf("interface %q: the portable engine cannot choose one", t.Interface)
-		}
-		if t.Source.IsValid() && !sources[t.Source] {
-			sources[t.Source] = true
-			if err := checkLocal(t.Source); err != nil {
-				return fmt.Errorf("source %q: %w", t.Source, err)
-			}
+		if name := targets[i].Interface; name != "" {
+			return fmt.Errorf("interface %q: the portable engine cannot choose one", name)
 		}
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	kept := make(map[netip.AddrPort]*dialTarget, len(targets))
-	d.list = make([]*dialTarget, len(targets))
-	members := map[time.Duration][]uint32{}
-	for i := range targets {
-		key := netip.AddrPortFrom(targets[i].Addr, targets[i].Port)
-		t := d.targets[key]
-		if t == nil {
-			t = &dialTarget{}
-		}
-		t.TCPTarget = targets[i]
-		kept[key], d.list[i] = t, t
-		members[t.Interval] = append(members[t.Interval], uint32(i))
+	if err := checkSources(targets, func(t *TCPTarget) netip.Addr { return t.Source }, checkLocal); err != nil {
+		return err
 	}
-	d.targets = kept
-	d.regroup(members, func(i uint32, interval time.Duration) time.Duration {
-		return portPhase(d.list[i].Addr, d.list[i].Port, interval)
-	})
+	d.replace(targets)
 	return nil
 }
 
@@ -89,46 +59,11 @@ func checkLocal(source netip.Addr) error {
 	return l.Close()
 }
 
-// Run implements TCPEngine.
-func (d *dialer) Run(ctx context.Context) error {
-	d.pacer.run(ctx, d.launch, d.skip)
-	return nil
-}
-
-// skip traces an attempt that is left out. The caller holds d.mu.
-func (d *dialer) skip(i uint32) {
-	t := d.list[i]
-	d.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
-}
-
-// launch starts one attempt. The caller holds d.mu.
-func (d *dialer) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
-	t := d.list[i]
-	t.sequence++
-	f := &dial{engine: d, target: t, settings: t.TCPTarget, sequence: t.sequence, before: t.done, done: make(chan struct{})}
-	t.done = f.done
-	flights.Go(func() {
-		defer d.landed()
-		defer close(f.done)
-		f.run(ctx)
-	})
-}
-
-// dial is one attempt on its way.
-type dial struct {
-	engine   *dialer
-	target   *dialTarget
-	settings TCPTarget
-	sequence uint16
-	before   <-chan struct{} // the attempt before it; nil: none
-	done     chan struct{}
-}
-
-// run makes one attempt and records it, after the one before.
-func (f *dial) run(ctx context.Context) {
-	d, t := f.engine, &f.settings
+// dial makes one attempt and records it, after the one before.
+func dial(ctx context.Context, a *turn[TCPTarget]) {
+	l, t := a.lanes, &a.settings
 	sent := time.Now()
-	conn, err := f.connect(ctx)
+	conn, err := connect(ctx, t)
 	took := time.Since(sent)
 	if err == nil {
 		if !t.OrderlyClose {
@@ -136,45 +71,42 @@ func (f *dial) run(ctx context.Context) {
 		}
 		_ = conn.Close()
 	}
-	if f.before != nil {
-		<-f.before
-	}
+	a.wait()
 	if ctx.Err() != nil && err != nil {
 		return // cut short by the end of the program: nobody's loss
 	}
 	o, local := outcomeOfDial(err, took > t.Timeout)
 	switch {
 	case local:
-		d.countRefused(netip.AddrPortFrom(t.Addr, t.Port).String(), err)
-		f.packet(Packet{Event: "send_error", Err: err})
+		l.countRefused(a.lane.at.String(), err)
+		a.packet(Packet{Event: "send_error", Err: err})
 		return
 	case o == prefix.Timeout && took > t.Timeout+stallAfter:
 		// The answer may have been there while we did not run.
-		d.common.discarded.WithLabelValues(string(ReasonStalled)).Inc()
-		f.packet(Packet{Event: "discarded", Sent: sent})
+		l.common.discarded.WithLabelValues(string(ReasonStalled)).Inc()
+		a.packet(Packet{Event: "discarded", Sent: sent})
 		return
 	case o == prefix.Timeout && err == nil:
-		d.common.late.Inc()
+		l.common.late.Inc()
 	}
-	d.countSent()
-	f.packet(Packet{Event: "sent", Sent: sent})
+	l.countSent()
+	a.packet(Packet{Event: "sent", Sent: sent})
 	p := Packet{Event: o.String(), Sent: sent}
 	rtt := time.Duration(0)
 	if o != prefix.Timeout {
-		d.common.received.Inc()
+		l.common.received.Inc()
 		p.Received = sent.Add(took)
 	}
 	if o == prefix.Answered {
 		rtt = took
 		p.RTT = rtt
 	}
-	d.o.Recorder.Record(t.Handle, sent, o, rtt)
-	f.packet(p)
+	l.o.Recorder.Record(t.Handle, sent, o, rtt)
+	a.packet(p)
 }
 
 // connect dials until the timeout.
-func (f *dial) connect(ctx context.Context) (*net.TCPConn, error) {
-	t := &f.settings
+func connect(ctx context.Context, t *TCPTarget) (*net.TCPConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
 	var from netip.AddrPort
@@ -211,38 +143,4 @@ func outcomeOfErrno(err error) (prefix.Outcome, bool) {
 		}
 	}
 	return 0, false
-}
-
-// Trace implements TCPEngine.
-func (d *dialer) Trace(_ context.Context, addr netip.Addr, length time.Duration) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	found := false
-	for _, t := range d.list {
-		if t.Addr == addr {
-			found = true
-			t.traced = time.Now().Add(length)
-		}
-	}
-	if !found {
-		return fmt.Errorf("%w: %s", ErrNoTarget, addr)
-	}
-	return nil
-}
-
-// packet traces what happened to an attempt.
-func (f *dial) packet(p Packet) {
-	p.Sequence = f.sequence
-	f.engine.mu.Lock()
-	defer f.engine.mu.Unlock()
-	f.engine.trace(f.target, p)
-}
-
-// trace hands out what happened at a traced address. The caller holds d.mu.
-func (d *dialer) trace(t *dialTarget, p Packet) {
-	if t.traced.IsZero() || time.Now().After(t.traced) {
-		return
-	}
-	p.Addr, p.Port, p.ID = t.Addr, t.Port, t.ID
-	d.report.trace(p)
 }

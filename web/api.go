@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/go-kit/log/level"
+	"golang.org/x/sync/singleflight"
 
 	"prefix_exporter/prefix"
 )
@@ -27,6 +28,7 @@ const encoders = 1
 type api struct {
 	Options
 	encoding chan struct{} // holds a token for each stream that encodes
+	asked    singleflight.Group
 }
 
 func newAPI(o Options) *api { return &api{Options: o, encoding: make(chan struct{}, encoders)} }
@@ -34,8 +36,8 @@ func newAPI(o Options) *api { return &api{Options: o, encoding: make(chan struct
 // handlers are what is served, by its path below pathAPI.
 func (a *api) handlers() map[string]http.Handler {
 	return map[string]http.Handler{
-		"summary":              a.json(nil, a.summary),
-		"prefixes":             a.json(nil, a.prefixes),
+		"summary":              a.json(nil, a.shared("summary", a.summary)),
+		"prefixes":             a.json(nil, a.shared("prefixes", a.prefixes)),
 		"prefixes/{prefix...}": a.json(nil, a.prefix),
 		"ips/{ip}":             a.json(nil, a.ip),
 		"history/{prefix...}":  a.json([]string{"probe", "port", "span"}, a.history),
@@ -105,6 +107,15 @@ func (a *api) json(keys []string, h func(*http.Request) (any, error)) http.Handl
 		}
 		return err
 	})
+}
+
+// shared makes a function whose answer is the same for everybody do its work once for all who ask at the same
+// time: at 65,536 addresses it takes milliseconds, and pages that began together ask together.
+func (a *api) shared(name string, h func(*http.Request) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		answer, err, _ := a.asked.Do(name, func() (any, error) { return h(r) })
+		return answer, err
+	}
 }
 
 func writeJSON(w http.ResponseWriter, status int, answer any) {

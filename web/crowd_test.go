@@ -39,7 +39,7 @@ func TestAThousandSubscribersThatNeverRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer conn.Close()
-		query := [...]string{"", "?probes=1&prefix=192.0.7.0/24"}[i%2]
+		query := [...]string{"", "?probes=1&prefix=10.0.7.0/24"}[i%2]
 		if _, err := fmt.Fprintf(conn, "GET /api/v1/events%s HTTP/1.1\r\nHost: x\r\n\r\n", query); err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +55,8 @@ func TestAThousandSubscribersThatNeverRead(t *testing.T) {
 		for i := range event.Capacity {
 			begin := time.Now()
 			events.Publish(event.Event{
-				Time: begin, Type: event.TypeDown, Prefix: netip.MustParsePrefix("192.0.7.0/24"),
-				IP: netip.AddrFrom4([4]byte{192, 0, 7, byte(i)}), Probe: prefix.ICMP.String(), Detail: "timeout",
+				Time: begin, Type: event.TypeDown, Prefix: netip.MustParsePrefix("10.0.7.0/24"),
+				IP: netip.AddrFrom4([4]byte{10, 0, 7, byte(i)}), Probe: prefix.ICMP.String(), Detail: "timeout",
 			})
 			slowest = max(slowest, time.Since(begin))
 		}

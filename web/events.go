@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"prefix_exporter/event"
 	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
@@ -159,12 +157,18 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 		_ = out.past(a.Events, gone)
 		return nil
 	}
-	g, ctx := errgroup.WithContext(r.Context())
-	g.Go(func() error { return out.events(ctx, sub, gone) })
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	var results sync.WaitGroup
 	if tap != nil {
-		g.Go(func() error { return out.probes(ctx, tap) })
+		results.Go(func() {
+			defer cancel()
+			_ = out.probes(ctx, tap)
+		})
 	}
-	_ = g.Wait()
+	_ = out.events(ctx, sub, gone)
+	cancel()
+	results.Wait()
 	return nil
 }
 

@@ -23,8 +23,8 @@ type historyJSON struct {
 	From   int64        `json:"from_unix"`
 	Step   int          `json:"step_seconds"`
 	IPs    []netip.Addr `json:"ips"`
-	RTT    [][]figure   `json:"rtt_seconds"`
-	Loss   [][]figure   `json:"loss_ratio"`
+	RTT    []figures    `json:"rtt_seconds"`
+	Loss   []figures    `json:"loss_ratio"`
 	Error  [][]string   `json:"error"`
 }
 
@@ -52,7 +52,7 @@ func (a *api) history(r *http.Request) (any, error) {
 	}
 	h := historyJSON{
 		Prefix: p, Probe: probe.Kind.String(), Port: probe.Port,
-		IPs: []netip.Addr{}, RTT: [][]figure{}, Loss: [][]figure{}, Error: [][]string{},
+		IPs: []netip.Addr{}, RTT: []figures{}, Loss: []figures{}, Error: [][]string{},
 	}
 	if span == spanMinute {
 		h.seconds(list[i], time.Now().Unix())
@@ -63,7 +63,7 @@ func (a *api) history(r *http.Request) (any, error) {
 }
 
 // row adds the history of one address.
-func (h *historyJSON) row(addr netip.Addr, rtt, loss []figure, causes []string) {
+func (h *historyJSON) row(addr netip.Addr, rtt, loss figures, causes []string) {
 	h.IPs = append(h.IPs, addr)
 	h.RTT = append(h.RTT, rtt)
 	h.Loss = append(h.Loss, loss)
@@ -92,7 +92,7 @@ func (h *historyJSON) seconds(s *prefix.Series, newest int64) {
 	each(s, func(addr netip.Addr, place int) {
 		samples = s.Seconds(samples[:0], place, newest)
 		s := newSeconds(samples, newest)
-		loss := make([]figure, len(samples))
+		loss := make(figures, len(samples))
 		for i, v := range samples {
 			if _, lost := v.Lost(); lost {
 				loss[i] = ratio(1, 1)

@@ -37,16 +37,16 @@ type probeJSON struct {
 
 type secondsJSON struct {
 	From  int64    `json:"from_unix"`
-	RTT   []figure `json:"rtt_seconds"`
+	RTT   figures  `json:"rtt_seconds"`
 	Error []string `json:"error"`
 }
 
 type minutesJSON struct {
-	From int64    `json:"from_unix"`
-	RTT  []figure `json:"rtt_seconds"`
-	Min  []figure `json:"min_seconds"`
-	Max  []figure `json:"max_seconds"`
-	Loss []figure `json:"loss_ratio"`
+	From int64   `json:"from_unix"`
+	RTT  figures `json:"rtt_seconds"`
+	Min  figures `json:"min_seconds"`
+	Max  figures `json:"max_seconds"`
+	Loss figures `json:"loss_ratio"`
 	// Error is why the newest of those was lost that were.
 	Error []string `json:"error"`
 }
@@ -59,23 +59,23 @@ func (a *api) ip(request *http.Request) (any, error) {
 	}
 	now := time.Now().Unix()
 	one := ipJSON{IP: addr, TargetID: prefix.TargetID(addr)}
-	r := reader{api: a}
+	var snap prefix.Snapshot
 	for _, s := range a.Table.Series() {
 		place, ok := a.place(s, addr)
 		if !ok {
 			continue
 		}
-		r.read(s)
-		if place >= len(r.snap.Slots) || !r.snap.Slots[place].Configured {
+		s.Snapshot(&snap)
+		if place >= len(snap.Slots) || !snap.Slots[place].Configured {
 			continue
 		}
 		one.Prefix, one.Place = s.Prefix(), place
-		for _, t := range r.snap.Info.Targets {
+		for _, t := range snap.Info.Targets {
 			if t.Addr == addr {
 				one.Name = t.Name
 			}
 		}
-		one.Probes = append(one.Probes, r.probe(s, place, now))
+		one.Probes = append(one.Probes, a.probe(s, &snap.Slots[place], place, now))
 	}
 	if len(one.Probes) == 0 {
 		return nil, missing("ip %q: is not a target of this exporter", addr)
@@ -95,46 +95,45 @@ func (a *api) place(s *prefix.Series, addr netip.Addr) (int, bool) {
 	return place, ok && found == s
 }
 
-// probe describes one probe of the address at place of the series that has been read.
-func (r *reader) probe(s *prefix.Series, place int, now int64) probeJSON {
-	slot := &r.snap.Slots[place]
+// probe describes one probe of the address at place, whose state is in slot.
+func (a *api) probe(s *prefix.Series, slot *prefix.Slot, place int, now int64) probeJSON {
+	numbers := a.Frames.NumbersAt(s, place)
 	p := probeJSON{
 		Probe: s.Probe().Kind.String(), Port: s.Probe().Port, State: slot.State.String(),
-		Numbers: newNumbers(&r.numbers[place]),
+		Numbers: newNumbers(&numbers),
 		Seconds: newSeconds(s.Seconds(nil, place, now), now),
 	}
 	if !slot.LastAnswer.IsZero() {
 		at := slot.LastAnswer.UTC()
 		p.LastAnswer = &at
 	}
-	minutes, places, newest := r.Frames.Minutes(nil, s)
-	if place < places {
-		minutes = minutes[place*frame.HistoryMinutes:][:frame.HistoryMinutes]
-	} else {
-		minutes = make([]frame.Minute, frame.HistoryMinutes)
-	}
-	p.Minutes = newMinutes(minutes, newest)
+	p.Minutes = newMinutes(a.Frames.MinutesAt(s, place))
 	return p
 }
 
 func newSeconds(samples []prefix.Sample, newest int64) secondsJSON {
-	j := secondsJSON{From: newest - int64(len(samples)) + 1}
-	for _, v := range samples {
-		j.RTT = append(j.RTT, seconds(v.RTT()))
+	n := len(samples)
+	j := secondsJSON{From: newest - int64(n) + 1, RTT: make(figures, n), Error: make([]string, n)}
+	for i, v := range samples {
+		j.RTT[i] = seconds(v.RTT())
 		o, _ := v.Lost()
-		j.Error = append(j.Error, reason(o))
+		j.Error[i] = reason(o)
 	}
 	return j
 }
 
 func newMinutes(minutes []frame.Minute, newest int64) minutesJSON {
-	j := minutesJSON{From: (newest - int64(len(minutes)) + 1) * 60}
-	for _, m := range minutes {
-		j.RTT = append(j.RTT, positive(m.Mean))
-		j.Min = append(j.Min, positive(m.Min))
-		j.Max = append(j.Max, positive(m.Max))
-		j.Loss = append(j.Loss, ratio(m.Lost, m.Answered+m.Lost))
-		j.Error = append(j.Error, reason(m.Cause))
+	n := len(minutes)
+	j := minutesJSON{
+		From: (newest - int64(n) + 1) * 60,
+		RTT:  make(figures, n), Min: make(figures, n), Max: make(figures, n), Loss: make(figures, n), Error: make([]string, n),
+	}
+	for i, m := range minutes {
+		j.RTT[i] = positive(m.Mean)
+		j.Min[i] = positive(m.Min)
+		j.Max[i] = positive(m.Max)
+		j.Loss[i] = ratio(m.Lost, m.Answered+m.Lost)
+		j.Error[i] = reason(m.Cause)
 	}
 	return j
 }

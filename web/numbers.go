@@ -22,11 +22,29 @@ type figure struct {
 }
 
 // MarshalJSON implements json.Marshaler.
-func (f figure) MarshalJSON() ([]byte, error) {
+func (f figure) MarshalJSON() ([]byte, error) { return f.appendTo(nil), nil }
+
+func (f figure) appendTo(b []byte) []byte {
 	if !f.is {
-		return []byte("null"), nil
+		return append(b, "null"...)
 	}
-	return strconv.AppendFloat(nil, f.value, 'g', digits, 64), nil
+	return strconv.AppendFloat(b, f.value, 'g', digits, 64)
+}
+
+// figures are a list of them, which becomes JSON as a whole: a history has 30,720.
+type figures []figure
+
+// MarshalJSON implements json.Marshaler.
+func (f figures) MarshalJSON() ([]byte, error) {
+	const size = len("0.0123456,") // of one, most of the time
+	b := append(make([]byte, 0, 2+size*len(f)), '[')
+	for i, one := range f {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = one.appendTo(b)
+	}
+	return append(b, ']'), nil
 }
 
 // seconds returns a duration as a figure.
@@ -105,22 +123,13 @@ func (t *tally) add(o *tally) {
 // reader reads series, one after the other, into the same memory.
 type reader struct {
 	*api
-	snap    prefix.Snapshot
-	numbers []frame.Numbers
+	snap prefix.Snapshot
 }
 
-// read reads a series. Places that a reload has just added may have no numbers yet.
-func (r *reader) read(s *prefix.Series) {
+// tally reads a series and sums it up.
+func (r *reader) tally(s *prefix.Series) tally {
 	s.Snapshot(&r.snap)
-	r.numbers = r.Frames.Numbers(r.numbers[:0], s)
-	for len(r.numbers) < len(r.snap.Slots) {
-		r.numbers = append(r.numbers, frame.Numbers{})
-	}
-}
-
-// tally sums up what has been read.
-func (r *reader) tally() tally {
-	t := tally{probe: r.snap.Probe}
+	t := tally{probe: r.snap.Probe, numbers: r.Frames.Total(s)}
 	for i := range r.snap.Slots {
 		if !r.snap.Slots[i].Configured {
 			continue
@@ -133,7 +142,6 @@ func (r *reader) tally() tally {
 		case prefix.Dark:
 			t.dark++
 		}
-		t.numbers.Add(&r.numbers[i])
 	}
 	return t
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
 )
 
@@ -28,10 +29,10 @@ type totalJSON struct {
 }
 
 type totalSecondsJSON struct {
-	From     int64    `json:"from_unix"`
-	Mean     []figure `json:"mean_seconds"`
-	Answered []int    `json:"answered"`
-	Lost     []int    `json:"lost"`
+	From     int64   `json:"from_unix"`
+	Mean     figures `json:"mean_seconds"`
+	Answered []int   `json:"answered"`
+	Lost     []int   `json:"lost"`
 }
 
 func (a *api) totalSeconds(p prefix.Probe) (j totalSecondsJSON) {
@@ -64,8 +65,7 @@ func (a *api) summary(*http.Request) (any, error) {
 	var sums []*tally
 	r := reader{api: a}
 	for _, series := range a.Table.Series() {
-		r.read(series)
-		one := r.tally()
+		one := r.tally(series)
 		i := slices.IndexFunc(sums, func(t *tally) bool { return t.probe == one.probe })
 		if i < 0 {
 			sums = append(sums, &one)
@@ -115,13 +115,12 @@ func (a *api) prefixes(*http.Request) (any, error) {
 	all := prefixesJSON{Time: time.Now().UTC(), Prefixes: []prefixJSON{}}
 	r := reader{api: a}
 	for _, series := range a.Table.Series() { // sorted by prefix
-		r.read(series)
+		one := r.tally(series)
 		last := len(all.Prefixes) - 1
 		if last < 0 || all.Prefixes[last].Prefix != series.Prefix() {
 			all.Prefixes = append(all.Prefixes, a.newPrefix(r.snap.Info))
 			last++
 		}
-		one := r.tally()
 		all.Prefixes[last].Probes = append(all.Prefixes[last].Probes, one.json())
 	}
 	return all, nil
@@ -161,13 +160,12 @@ func (a *api) prefix(request *http.Request) (any, error) {
 	byAddr := map[netip.Addr]*ipOfPrefixJSON{}
 	r := reader{api: a}
 	for i, series := range list {
-		r.read(series)
+		sum := r.tally(series)
 		if i == 0 {
 			one.prefixJSON = a.newPrefix(r.snap.Info)
 		}
-		sum := r.tally()
 		one.Probes = append(one.Probes, sum.json())
-		r.addresses(byAddr)
+		r.addresses(series, byAddr)
 	}
 	one.IPs = make([]ipOfPrefixJSON, 0, len(byAddr))
 	for _, ip := range byAddr {
@@ -185,8 +183,11 @@ func (a *api) routesOf(p netip.Prefix) []routeJSON {
 	return newRoutes(a.Routes.Prefix(p), true)
 }
 
-// addresses adds the probe that has been read to each of its addresses.
-func (r *reader) addresses(byAddr map[netip.Addr]*ipOfPrefixJSON) {
+// addresses adds the probe of the series that has been read to each of its addresses.
+func (r *reader) addresses(s *prefix.Series, byAddr map[netip.Addr]*ipOfPrefixJSON) {
+	numbers := r.Frames.Numbers(nil, s)
+	// Places that a reload has just added have none yet.
+	numbers = append(numbers, make([]frame.Numbers, max(0, len(r.snap.Slots)-len(numbers)))...)
 	names := make(map[netip.Addr]string, len(r.snap.Info.Targets))
 	for _, t := range r.snap.Info.Targets {
 		names[t.Addr] = t.Name
@@ -201,7 +202,7 @@ func (r *reader) addresses(byAddr map[netip.Addr]*ipOfPrefixJSON) {
 			byAddr[addr] = ip
 		}
 		ip.Probes = append(ip.Probes, ipOfProbeJSON{
-			r.snap.Probe.Kind.String(), r.snap.Probe.Port, r.snap.Slots[i].State.String(), newNumbers(&r.numbers[i]),
+			r.snap.Probe.Kind.String(), r.snap.Probe.Port, r.snap.Slots[i].State.String(), newNumbers(&numbers[i]),
 		})
 	}
 }

@@ -61,7 +61,7 @@ type labelJSON struct {
 	TTL    uint8  `json:"ttl"`
 }
 
-// routeChangeJSON is one change of a path. In the paths a router that has never answered is null.
+// routeChangeJSON is one change of a path. In the paths an unknown router is null, as in hopJSON.
 type routeChangeJSON struct {
 	Time      time.Time     `json:"time"`
 	IP        netip.Addr    `json:"ip"` // an earlier destination of the route, perhaps

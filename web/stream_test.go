@@ -313,24 +313,7 @@ func TestFramesByWebSocket(t *testing.T) {
 func many(t *testing.T) (table *prefix.Table, each func()) {
 	t.Helper()
 	table = prefix.NewTable(nil)
-	var blocks []prefix.Block
-	for third := range 40 {
-		b := prefix.Block{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, byte(third), 0}), 24)}
-		for last := range 256 {
-			b.Targets = append(b.Targets, prefix.Target{
-				Addr: netip.AddrFrom4([4]byte{192, 0, byte(third), byte(last)}), Probes: []prefix.TargetProbe{{DownAfter: 1, UpAfter: 1}},
-			})
-		}
-		blocks = append(blocks, b)
-	}
-	table.Apply(blocks)
-	var handles []prefix.Handle
-	for i := range blocks {
-		for _, target := range blocks[i].Targets {
-			h, _ := table.Handle(target.Addr, prefix.Probe{})
-			handles = append(handles, h)
-		}
-	}
+	handles := fill(table, 40, ping)
 	return table, func() {
 		for i, h := range handles {
 			table.Record(h, time.Now(), prefix.Answered, time.Duration(i)*time.Microsecond)
@@ -338,7 +321,33 @@ func many(t *testing.T) (table *prefix.Table, each func()) {
 	}
 }
 
-func newHandler(t *testing.T, o Options) http.Handler {
+// fill makes so many /24s, 10.0.0.0/24 and so on, of a table: of each address a handle for each of the probes.
+func fill(table *prefix.Table, prefixes int, probes ...prefix.Probe) (handles []prefix.Handle) {
+	rules := make([]prefix.TargetProbe, len(probes))
+	for i, p := range probes {
+		rules[i] = prefix.TargetProbe{Probe: p, DownAfter: 1, UpAfter: 1}
+	}
+	var blocks []prefix.Block
+	for third := range prefixes {
+		b := prefix.Block{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, byte(third), 0}), 24)}
+		for last := range prefix.BlockSize {
+			b.Targets = append(b.Targets, prefix.Target{Addr: netip.AddrFrom4([4]byte{10, 0, byte(third), byte(last)}), Probes: rules})
+		}
+		blocks = append(blocks, b)
+	}
+	table.Apply(blocks)
+	for i := range blocks {
+		for _, target := range blocks[i].Targets {
+			for _, p := range probes {
+				h, _ := table.Handle(target.Addr, p)
+				handles = append(handles, h)
+			}
+		}
+	}
+	return handles
+}
+
+func newHandler(t testing.TB, o Options) http.Handler {
 	t.Helper()
 	o.Metrics, o.Prober, o.Logger = http.NotFoundHandler(), &prober{}, log.NewNopLogger()
 	if o.Events == nil {

@@ -1,17 +1,20 @@
 // Command live measures what open pages cost: the whole program, in a process of its own,
 // probes ten thousand addresses of a simulated internet (package netsim), once a second by ICMP and
 // once a minute by TCP, while nobody looks, while pages are open, and while there are also
-// a thousand subscribers of events that never read. It prints a Markdown table. It needs root.
+// a thousand subscribers of events that never read. Or it probes loopback addresses, by ICMP only: then no lab
+// takes a share of the machine. It prints a Markdown table. It needs root.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 	"time"
@@ -30,6 +33,16 @@ const address = "127.0.0.1:10240"
 type options struct {
 	prefixes, pages, silent int
 	duration                time.Duration
+	loopback                bool
+	profile                 string
+}
+
+// prefix is the i-th /24.
+func (o *options) prefix(i int) string {
+	if o.loopback {
+		return fmt.Sprintf("127.64.%d.0/24", i)
+	}
+	return fmt.Sprintf("10.64.%d.0/24", i)
 }
 
 func main() {
@@ -42,12 +55,14 @@ func main() {
 	cli.Flag("pages", "How many pages are open: WebSockets that read all frames, and ask for the summary.").Default("20").IntVar(&o.pages)
 	cli.Flag("silent", "How many subscribers of events never read.").Default("1000").IntVar(&o.silent)
 	cli.Flag("duration", "How long each of the three phases lasts.").Default("30s").DurationVar(&o.duration)
+	cli.Flag("loopback", "Probe loopback addresses, which the kernel answers, instead of those of a lab; no TCP.").BoolVar(&o.loopback)
+	cli.Flag("profile", "Write a CPU profile of the exporter, from its start to its end, to this file.").StringVar(&o.profile)
 	child := cli.Command("prober", "The exporter; started by run.").Hidden()
 	child.Flag("config", "Configuration file.").Required().StringVar(&config)
 
 	run := func(ctx context.Context) error { return measure(ctx, o) }
 	if kingpin.MustParse(cli.Parse(os.Args[1:])) == child.FullCommand() {
-		run = func(ctx context.Context) error { return prober(ctx, config) }
+		run = func(ctx context.Context) error { return prober(ctx, config, o.profile) }
 	} else if inside, err := netsim.Prepare(); !inside {
 		code, err := netsim.Reexec(nil)
 		fail(err)
@@ -68,8 +83,19 @@ func fail(err error) {
 	}
 }
 
-// prober is the exporter.
-func prober(ctx context.Context, config string) error {
+// prober is the exporter. profile is the file of its CPU profile, if there is to be one.
+func prober(ctx context.Context, config, profile string) (err error) {
+	if profile != "" {
+		f, err := os.Create(profile)
+		if err != nil {
+			return err
+		}
+		if err := pprof.StartCPUProfile(f); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		defer pprof.StopCPUProfile()
+	}
 	logger, err := app.NewLogger(os.Stderr, "warn", "logfmt")
 	if err != nil {
 		return err
@@ -81,46 +107,61 @@ func prober(ctx context.Context, config string) error {
 	})
 }
 
-// network returns a scenario, and the configuration that probes it: each /24 has a delay of
-// its own, and everything answers.
-func network(prefixes int) (scenario, configuration string) {
-	var rules, list, targets strings.Builder
-	for i := range prefixes {
-		p := fmt.Sprintf("10.64.%d.0/24", i)
+// configuration is that of the exporter.
+func (o *options) configuration() string {
+	tcp := "{ports: [80, 443], interval: 60s}"
+	if o.loopback {
+		tcp = "off" // nobody listens
+	}
+	text := "limits: {packets_per_second: 100000}\ndefaults: {trace: off, expect: all, tcp: " + tcp + "}\nprefixes:\n"
+	for i := range o.prefixes {
+		text += fmt.Sprintf("  - {prefix: %s}\n", o.prefix(i))
+	}
+	return text
+}
+
+// lab starts the simulated internet: each /24 has a delay of its own, and everything answers.
+func (o *options) lab(ctx context.Context) (*netsim.Lab, error) {
+	var list, rules strings.Builder
+	for i := range o.prefixes {
+		p := o.prefix(i)
 		fmt.Fprintf(&list, "  - %s\n", p)
 		fmt.Fprintf(&rules, "  - {prefix: %s, delay: %dms, jitter: 500us}\n", p, 1+i*5%200)
-		fmt.Fprintf(&targets, "  - {prefix: %s}\n", p)
 	}
-	return "seed: 1\nprefixes:\n" + list.String() + "rules:\n  - {port: [80, 443], tcp: open}\n" + rules.String(),
-		"limits: {packets_per_second: 100000}\ndefaults: {trace: off, expect: all, tcp: {ports: [80, 443], interval: 60s}}\nprefixes:\n" + targets.String()
+	text := "seed: 1\nprefixes:\n" + list.String() + "rules:\n  - {port: [80, 443], tcp: open}\n" + rules.String()
+	scenario, err := netsim.Parse("scenario.yml", []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	return netsim.Start(context.WithoutCancel(ctx), scenario, netsim.Options{})
 }
 
 // measure starts the lab and the exporter, and lets the phases pass.
 func measure(ctx context.Context, o options) error {
-	text, configuration := network(o.prefixes)
-	scenario, err := netsim.Parse("scenario.yml", []byte(text))
-	if err != nil {
-		return err
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if !o.loopback {
+		lab, err := o.lab(ctx)
+		if err != nil {
+			return err
+		}
+		defer lab.Close()
+		go forget(ctx, lab)
 	}
-	lab, err := netsim.Start(context.WithoutCancel(ctx), scenario, netsim.Options{})
-	if err != nil {
-		return err
-	}
-	defer lab.Close()
 	dir, err := os.MkdirTemp("", "live-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
 	config := filepath.Join(dir, "config.yml")
-	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(o.configuration()), 0o600); err != nil {
 		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "prober", "--config="+config)
+	cmd := exec.Command(self, "prober", "--config="+config, "--profile="+o.profile)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -134,6 +175,14 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	return phases(ctx, o)
+}
+
+// forget throws away what the lab remembers of each packet until the context ends: at 65,536 addresses, a
+// gigabyte in a minute, and the lab would spend its time collecting garbage.
+func forget(ctx context.Context, lab *netsim.Lab) {
+	for sleep(ctx, time.Second) == nil {
+		lab.Drain()
+	}
 }
 
 // ready waits until the exporter has been probing for a while: the first TCP probes of all

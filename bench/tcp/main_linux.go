@@ -134,7 +134,7 @@ func print(r result, err error) error {
 
 // parent starts the server and lets the two have their turns.
 func parent(o options) error {
-	server := o.child("server")
+	server := namespace.Again("--role", "server")
 	if err := server.Start(); err != nil {
 		return err
 	}
@@ -174,21 +174,10 @@ func parent(o options) error {
 	return nil
 }
 
-// child makes the command of a role with the same options.
-func (o options) child(role string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	cmd := exec.Command(self, append(slices.Clone(os.Args[1:]), "--role", role)...)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
 // turn lets one of the two run.
 func (o options) turn(role string) (r result, err error) {
 	var out bytes.Buffer
-	cmd := o.child(role)
+	cmd := namespace.Again("--role", role)
 	cmd.Stdout = &out
 	if err := cmd.Run(); err != nil {
 		return r, fmt.Errorf("%s: %w", role, err)

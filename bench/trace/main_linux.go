@@ -9,10 +9,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"os/signal"
 	"runtime"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -24,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"prefix_exporter/bench/bareloop/namespace"
 	"prefix_exporter/netsim"
 	"prefix_exporter/prefix"
 	"prefix_exporter/probe"
@@ -112,7 +111,7 @@ func run(o options) error {
 
 // parent starts the lab and lets the prober have its turns.
 func parent(o options) error {
-	simulated := o.child("lab")
+	simulated := namespace.Again("--role", "lab")
 	if err := simulated.Start(); err != nil {
 		return err
 	}
@@ -127,7 +126,7 @@ func parent(o options) error {
 			roles = []string{"bare", "prober"}
 		}
 		for _, role := range roles {
-			cmd := o.child(role)
+			cmd := namespace.Again("--role", role)
 			cmd.Stdout = os.Stdout
 			if err := cmd.Run(); err != nil {
 				return fmt.Errorf("%s: %w", role, err)
@@ -135,17 +134,6 @@ func parent(o options) error {
 		}
 	}
 	return nil
-}
-
-// child makes the command of a role with the same options.
-func (o options) child(role string) *exec.Cmd {
-	self, err := os.Executable()
-	if err != nil {
-		self = os.Args[0]
-	}
-	cmd := exec.Command(self, append(slices.Clone(os.Args[1:]), "--role", role)...)
-	cmd.Stderr = os.Stderr
-	return cmd
 }
 
 // lab simulates the internet until it is told to end.

@@ -1,13 +1,16 @@
 // Package namespace re-runs a program in a fresh network namespace: its own
 // loopback and its own sysctls, so that a benchmark neither changes the host nor
-// pays for the host's firewall and connection tracking.
+// pays for the host's firewall and connection tracking. In there, a program may run
+// itself once more for each part that is to be a process of its own.
 package namespace
 
 import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +55,18 @@ func EnterThread() error {
 		return err
 	}
 	return prepare()
+}
+
+// Again makes the command that runs this program once more, with the same arguments
+// and more behind them. What it complains of goes where our own complaints go.
+func Again(more ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	cmd := exec.Command(self, append(slices.Clone(os.Args[1:]), more...)...)
+	cmd.Stderr = os.Stderr
+	return cmd
 }
 
 func unshare() error {

@@ -1,0 +1,148 @@
+package probe
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// lanes is what the portable engines share above the pacer: their targets, and the order of their
+// probes. T is how a target is asked.
+type lanes[T any] struct {
+	pacer
+	// about says where a target is, its target_id and how often it is asked. The port of ICMP is 0.
+	about func(*T) (at netip.AddrPort, id string, interval time.Duration)
+	// fly makes a probe, and records it after it has called wait.
+	fly func(context.Context, *turn[T])
+
+	// Guarded by the mutex of the pacer.
+	targets map[netip.AddrPort]*lane[T]
+	list    []*lane[T]
+}
+
+// lane is one target with the end of its newest probe.
+type lane[T any] struct {
+	settings T
+	at       netip.AddrPort
+	id       string
+	sequence uint16
+	done     chan struct{} // closed when the newest probe is recorded; nil: there was none
+	traced   time.Time
+}
+
+// turn is one probe on its way.
+type turn[T any] struct {
+	lanes    *lanes[T]
+	lane     *lane[T]
+	settings T // when it was sent
+	sequence uint16
+	before   <-chan struct{} // the one before it; nil: none
+}
+
+// replace replaces the targets. Those that stay keep their sequence and the probe in flight.
+func (l *lanes[T]) replace(targets []T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := make(map[netip.AddrPort]*lane[T], len(targets))
+	l.list = make([]*lane[T], len(targets))
+	members := map[time.Duration][]uint32{}
+	for i := range targets {
+		at, id, interval := l.about(&targets[i])
+		t := l.targets[at]
+		if t == nil {
+			t = &lane[T]{}
+		}
+		t.settings, t.at, t.id = targets[i], at, id
+		kept[at], l.list[i] = t, t
+		members[interval] = append(members[interval], uint32(i))
+	}
+	l.targets = kept
+	l.regroup(members, func(i uint32, interval time.Duration) time.Duration {
+		return portPhase(l.list[i].at.Addr(), l.list[i].at.Port(), interval) // of port 0 that of the address
+	})
+}
+
+// checkSources returns an error for the first source address that check refuses; each is checked once.
+func checkSources[T any](targets []T, source func(*T) netip.Addr, check func(netip.Addr) error) error {
+	checked := map[netip.Addr]bool{}
+	for i := range targets {
+		s := source(&targets[i])
+		if !s.IsValid() || checked[s] {
+			continue
+		}
+		checked[s] = true
+		if err := check(s); err != nil {
+			return fmt.Errorf("source %q: %w", s, err)
+		}
+	}
+	return nil
+}
+
+// Run implements Engine and TCPEngine.
+func (l *lanes[T]) Run(ctx context.Context) error {
+	l.run(ctx, l.launch, l.skip)
+	return nil
+}
+
+// skip traces a probe that is left out. The caller holds l.mu.
+func (l *lanes[T]) skip(i uint32) {
+	t := l.list[i]
+	l.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
+}
+
+// launch starts one probe. The caller holds l.mu.
+func (l *lanes[T]) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
+	t := l.list[i]
+	t.sequence++
+	one := &turn[T]{lanes: l, lane: t, settings: t.settings, sequence: t.sequence, before: t.done}
+	done := make(chan struct{})
+	t.done = done
+	flights.Go(func() {
+		defer l.landed()
+		defer close(done)
+		l.fly(ctx, one)
+	})
+}
+
+// wait returns when the probe before this one is recorded.
+func (t *turn[T]) wait() {
+	if t.before != nil {
+		<-t.before
+	}
+}
+
+// packet traces a packet of the probe.
+func (t *turn[T]) packet(p Packet) {
+	p.Sequence = t.sequence
+	t.lanes.mu.Lock()
+	defer t.lanes.mu.Unlock()
+	t.lanes.trace(t.lane, p)
+}
+
+// trace hands out a packet of a traced address. The caller holds l.mu.
+func (l *lanes[T]) trace(t *lane[T], p Packet) {
+	if t.traced.IsZero() || time.Now().After(t.traced) {
+		return
+	}
+	p.Addr, p.Port, p.ID = t.at.Addr(), t.at.Port(), t.id
+	l.report.trace(p)
+}
+
+// Trace implements Engine and TCPEngine.
+func (l *lanes[T]) Trace(_ context.Context, addr netip.Addr, d time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	found := false
+	for _, t := range l.list {
+		if t.at.Addr() == addr {
+			found = true
+			t.traced = time.Now().Add(d)
+		}
+	}
+	if !found {
+		return fmt.Errorf("%w: %s", ErrNoTarget, addr)
+	}
+	return nil
+}
