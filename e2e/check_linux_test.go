@@ -256,7 +256,7 @@ func (s *story) noGap() {
 
 // skippedInReloads returns how many probes were left out around the reloads.
 func (s *story) skippedInReloads() float64 {
-	from, to := s.reloads[0].Add(-2*scrapeInterval), s.reloads[1].Add(2*interval)
+	from, to := s.reloads[0].Add(-2*scrapeInterval), s.reloads[1].Add(2*interval+2*scrapeInterval)
 	var first, last float64
 	for _, series := range s.prometheus.samples("prefix_exporter_skipped_probes_total", from) {
 		first = float64(series.Values[0].Value)

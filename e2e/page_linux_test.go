@@ -155,7 +155,7 @@ func pageNumbers(t *testing.T, b *browser) {
 		window.fetch = async (path, ...rest) => {
 			const answer = await ask(path, ...rest);
 			if (!String(path).includes("events")) {
-				answer.clone().json().then((body) => (window.answers[path] ??= []).push(body), () => {});
+				answer.clone().json().then((body) => (window.answers[new URL(path, location.origin).pathname] ??= []).push(body), () => {});
 			}
 			return answer;
 		};

@@ -1,11 +1,11 @@
 // One address: its states, the last 60 seconds as dials, the last hour as a chart, its route, its events and
 // its numbers beside those of its prefix and of everything.
 
-import { fill, h, setText } from "./dom.js";
+import { fill, h, refill, setText } from "./dom.js";
 import { every, paths } from "./api.js";
 import { DOWN, ERROR, LOST, NONE, stepOf } from "./ladder.js";
 import { Dial } from "./dial.js";
-import { hourChart } from "./chart.js";
+import { RIGHT, hourChart } from "./chart.js";
 import { NUMBERS } from "./inspector.js";
 import { routeSection } from "./routes.js";
 import * as format from "./format.js";
@@ -50,6 +50,13 @@ export class AddressView {
     }
   }
 
+  /** Asks at once: a reload may have changed anything, or taken the address out. */
+  again() {
+    if (this.#ip !== "") {
+      this.#fetch(this.#ip);
+    }
+  }
+
   #back() {
     return h("p", {}, h("a", { href: this.settings.href({ ip: "" }), "data-home": true }, "← all addresses"), " ", h("kbd", {}, "Esc"));
   }
@@ -68,6 +75,10 @@ export class AddressView {
   }
 
   async #fetch(ip) {
+    if (this.model.revision > 0 && !this.model.find(ip)) { // or a link may be wrong
+      this.#fail(`${ip} is not in the configuration: it is not probed.`);
+      return;
+    }
     try {
       const [data, prefixes, summary] = await Promise.all([
         this.cache.get(paths.ip(ip), 1000), this.cache.get(paths.prefixes(), REFRESH_MS), this.cache.get(paths.summary(), 2000)]);
@@ -79,22 +90,28 @@ export class AddressView {
       if (!this.built || probes !== this.#probes) { // a reload may have added a port
         this.#probes = probes;
         this.#dropChart();
-        this.#build(data, prefix);
+        this.#build(data);
       }
       this.#update(data, prefix, summary);
     } catch (error) {
       // A reload may have taken the address out. Other errors pass: the connection is shown elsewhere.
       if (ip === this.#ip && (!this.built || !this.model.find(ip))) {
-        this.#dropChart();
-        this.built = false;
-        fill(this.element, this.#back(), h("p", { class: "note bad" }, error.message));
+        this.#fail(error.message);
       }
     }
   }
 
-  #build(data, prefix) {
+  #fail(message) {
+    this.#dropChart();
+    this.built = false;
+    fill(this.element, this.#back(), h("p", { class: "note bad" }, message));
+  }
+
+  #build(data) {
     this.built = true;
     this.states = h("div", { class: "states" });
+    this.name = h("span", { class: "name" });
+    this.facts = h("p", { class: "facts" });
     this.numbers = h("div", { class: "scroll" });
     this.routes = h("div", {});
     this.list = h("ol", {});
@@ -109,10 +126,7 @@ export class AddressView {
       return { probe: p, canvas, note, dial: new Dial(canvas, i === 0 ? LARGE : SMALL), element: h("figure", { class: "dial" }, canvas, note) };
     });
     fill(this.element, this.#back(),
-      h("header", {}, h("h2", {}, data.ip), h("span", { class: "name" }, data.name), this.states,
-        h("p", { class: "facts" }, h("a", { href: this.settings.href({ prefix: data.prefix, ip: "" }), "data-prefix": data.prefix }, data.prefix),
-          [prefix?.name, prefix?.router && `router ${prefix.router}`, prefix?.tenants?.length && `tenants ${prefix.tenants.join(", ")}`,
-            data.nominal_rtt_seconds && `nominal ${format.rtt(data.nominal_rtt_seconds)}`].filter(Boolean).map((t) => ` · ${t}`).join(""))),
+      h("header", {}, h("h2", {}, data.ip), this.name, this.states, this.facts),
       h("div", { class: "row" },
         h("section", { class: "card" }, h("h3", {}, "Last 60 seconds", this.circles), h("div", { class: "dials" }, this.#dials.map((d) => d.element))),
         h("section", { class: "card" }, h("h3", {}, "Last hour", this.readout, chartKeys(data.probes)), this.chartBox, this.stripBox)),
@@ -125,10 +139,14 @@ export class AddressView {
 
   #update(data, prefix, summary) {
     this.data = data;
+    setText(this.name, data.name);
+    refill(this.facts, h("a", { href: this.settings.href({ prefix: data.prefix, ip: "" }), "data-prefix": data.prefix }, data.prefix),
+      [prefix?.name, prefix?.router && `router ${prefix.router}`, prefix?.tenants?.length && `tenants ${prefix.tenants.join(", ")}`,
+        data.nominal_rtt_seconds && `nominal ${format.rtt(data.nominal_rtt_seconds)}`].filter(Boolean).map((t) => ` · ${t}`).join(""));
     fill(this.states, data.probes.map((p) => h("span", { class: "chip", "data-state": p.state, "data-probe": `${p.probe}/${p.port}` }, `${format.probe(p)} ${p.state}`)));
     fill(this.numbers, manyNumbers(data, prefix, summary));
     fill(this.routes, routeSection(data.routes));
-    fill(this.list, data.events?.length ? [...data.events].reverse().map((e) => this.events.row(e)) : h("li", { class: "facts" }, "None is kept."));
+    refill(this.list, data.events?.length ? [...data.events].reverse().map((e) => this.events.row(e)) : h("li", { class: "facts" }, "None is kept."));
     data.probes.forEach((p, i) => this.#dials[i]?.dial.take(p.seconds));
     this.refresh(); // with the frame that came while the answer was under way
     this.redraw();
@@ -219,7 +237,7 @@ export class AddressView {
     c.setTransform(ratio, 0, 0, ratio, 0, 0);
     c.textBaseline = "middle";
     c.font = "11px sans-serif";
-    const column = (width - left - 10) / 60;
+    const column = (width - left - RIGHT) / 60;
     data.probes.forEach((p, row) => {
       c.fillStyle = this.wall.palette.quiet;
       c.textAlign = "right";
@@ -247,7 +265,7 @@ export class AddressView {
 /** What the lines of the chart are. */
 function chartKeys(probes) {
   return h("span", { class: "keys" },
-    probes.map((p, i) => h("span", {}, h("i", { "data-series": i % 3 }), format.probe(p))),
+    probes.map((p, i) => h("span", {}, h("i", { "data-series": i % 6 }), format.probe(p))),
     h("span", {}, h("i", { "data-series": "loss" }), "loss"), h("span", {}, h("i", { "data-series": "nominal" }), "nominal"));
 }
 

@@ -1,8 +1,16 @@
 // The JSON API: what is asked for, once at a time, and kept for a moment.
 
+/**
+ * The URL of a path of the exporter. A page that was opened by a link with a password in it has that in what
+ * its relative URLs are resolved against, and fetch refuses to ask for such; the origin is without.
+ */
+export function at(path) {
+  return new URL(path, location.origin);
+}
+
 /** Asks for JSON; the error has the words of the exporter. */
 export async function ask(path, signal) {
-  const answer = await fetch(path, { signal, cache: "no-store", headers: { Accept: "application/json" } });
+  const answer = await fetch(at(path), { signal, cache: "no-store", headers: { Accept: "application/json" } });
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) {
     throw new Error(body.error ?? `${path}: ${answer.status} ${answer.statusText}`);
@@ -22,6 +30,11 @@ export const paths = {
 /** Cache asks for what it has not, or has not fresh; questions that are under way are shared. */
 export class Cache {
   #entries = new Map();
+
+  /** Forgets all answers: a reload may have changed what they are about. */
+  clear() {
+    this.#entries.clear();
+  }
 
   /** An answer that is at most so many milliseconds old. */
   get(path, maxAge) {

@@ -31,20 +31,21 @@ export class BlockView {
       title: [block.title, info.router && `router ${info.router}`, info.tenants?.length && `tenants ${info.tenants.join(", ")}`,
         ...Object.entries(info.labels ?? {}).map(([k, v]) => `${k}: ${v}`)].filter(Boolean).join("\n"),
       onclick: () => on.unfold(this),
-    }, info.name ? [h("b", {}, info.name), " ", h("span", { class: "cidr" }, block.prefix)] : h("b", {}, block.prefix));
+    }, info.name ? [h("b", {}, info.name), " ", h("span", { class: "cidr" }, block.prefix.split("/")[0], h("span", { class: "mask" }, `/${block.range.length}`))] : h("b", {}, block.prefix));
     this.element = h("section", { class: "block", "aria-label": block.title, "data-prefix": block.prefix },
       h("header", {}, this.title, this.badge, this.pin), h("div", { class: "cells" }, this.canvas, this.ring));
-    this.canvas.addEventListener("pointermove", (e) => on.hover(this, this.#under(e), e));
+    this.canvas.addEventListener("pointermove", (e) => on.hover(this, this.under(e), e));
     this.canvas.addEventListener("pointerleave", (e) => on.leave(this, e));
-    this.canvas.addEventListener("click", (e) => on.open(this, this.#under(e), e));
+    this.canvas.addEventListener("click", (e) => on.open(this, this.under(e), e));
   }
 
-  #under(event) {
+  /** The place and series under a pointer. */
+  under(event) {
     const box = this.canvas.getBoundingClientRect();
     const { place, u, v } = this.geometry.at(
       ((event.clientX - box.left) * this.canvas.width) / box.width,
       ((event.clientY - box.top) * this.canvas.height) / box.height);
-    return { place, series: this.geometry.seriesAt(this.block.series, u, v) };
+    return { place, series: this.geometry.seriesAt(this.block.seriesAt(place), u, v) };
   }
 
   /** Takes a size; the canvas has one pixel for each of the screen. */
@@ -76,16 +77,27 @@ export class BlockView {
     }
   }
 
-  /** Shows the worst as a word and a number beside the title. */
+  /** Shows the worst as a number of addresses beside the title. */
   #label() {
     const { counts } = this.block;
     const weight = (b) => b.classes.reduce((sum, c) => sum + counts[c] * WEIGHTS[c], 0);
     const worst = BADGES.reduce((a, b) => (weight(b) > (a ? weight(a) : 0) ? b : a), null);
-    const n = worst ? worst.classes.reduce((sum, c) => sum + counts[c], 0) : 0;
+    const n = worst ? this.#addresses(worst.classes) : 0;
     setText(this.badge, worst ? String(n) : "");
     this.badge.dataset.cls = worst?.cls ?? "";
-    this.badge.title = worst ? `${n} ${worst.name}` : "";
+    this.badge.title = worst ? `${n} ${n === 1 ? "address" : "addresses"} ${worst.name}` : "";
     this.canvas.setAttribute("aria-label", `${this.block.title}, ${worst ? `${n} ${worst.name}` : "all well"}. Arrow keys move between addresses.`);
+  }
+
+  /** How many addresses have a probe of one of these classes. */
+  #addresses(classes) {
+    let n = 0;
+    for (let place = 0; place < PLACES; place++) {
+      if (this.block.series.some((s) => classes.includes(s.classes[place]))) {
+        n++;
+      }
+    }
+    return n;
   }
 
   /** Shows which addresses a search means. */

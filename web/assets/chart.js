@@ -17,7 +17,7 @@ export async function sparkline(element, colour, bad) {
   const size = () => ({ width: element.clientWidth, height: element.clientHeight });
   const chart = new Plot({
     ...size(),
-    padding: [20, 0, 2, 0],
+    padding: [3, 0, 2, 0],
     cursor: { show: false },
     legend: { show: false },
     scales: { x: { time: true }, y: { range: (_, low, high) => spread(low, high) }, lost: { range: (_, __, high) => [0, Math.max(high * 3, 10)] } },
@@ -39,6 +39,9 @@ function spread(low, high) {
   const half = Math.max((high - low) / 2, middle * 0.15);
   return [Math.max(0, middle - half * 1.15), middle + half * 1.15];
 }
+
+/** What is free at the right of the hour: half of the time that may stand below its end. */
+export const RIGHT = 18;
 
 /** Axes in the colours of the theme. */
 function axes(palette) {
@@ -67,7 +70,7 @@ export async function hourChart(element, { probes, minutes, loss, nominal, palet
   const size = () => ({ width: Math.max(200, element.clientWidth), height });
   const chart = new Plot({
     ...size(),
-    padding: [8, 10, 0, 0],
+    padding: [8, RIGHT, 0, 0],
     scales: { y: { distr: 3, range: (_, low, high) => (low > 0 ? [low / 1.25, high * 1.25] : [0.001, 1]) }, loss: { range: () => [0, 1] } },
     axes: axes(palette), series, bands,
     legend: { show: false },

@@ -36,6 +36,15 @@ export function fill(element, ...children) {
   element.replaceChildren(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
 }
 
+/** Replaces all children while the keyboard stays where it is: on the one with the same text. */
+export function refill(element, ...children) {
+  const had = element.contains(document.activeElement) && document.activeElement !== element ? document.activeElement : null;
+  fill(element, ...children);
+  if (had && !had.isConnected) {
+    [...element.querySelectorAll(had.localName)].find((e) => e.textContent === had.textContent)?.focus({ preventScroll: true });
+  }
+}
+
 /** The element of an id, which must be there. */
 export function byId(id) {
   const element = document.getElementById(id);

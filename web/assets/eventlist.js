@@ -6,6 +6,9 @@ import { clock, cause, probe as probeName } from "./format.js";
 /** How many are kept: what one scrolls through. Older ones are in the log and in Prometheus. */
 const KEPT = 200;
 
+/** Causes that the type of an event implies. */
+const PLAIN = ["answered", "timeout"];
+
 /** So many at once are not announced one by one. */
 const MANY = 5;
 
@@ -42,13 +45,17 @@ export class EventList {
     }
     const time = new Date(e.time);
     const name = this.#name(e);
-    const detail = [e.probe && probeName({ probe: e.probe, port: e.port ?? 0 }), e.detail && cause(e.detail)].filter(Boolean).join(", ");
-    const target = e.ip
+    const what = e.probe && probeName({ probe: e.probe, port: e.port ?? 0 });
+    // What goes without saying is not said: that a probe was answered, or simply was not.
+    const why = e.detail && !PLAIN.includes(e.detail) ? cause(e.detail) : "";
+    const target = e.ip && e.type !== "route"
       ? h("a", { href: this.settings.href({ ip: e.ip }), "data-ip": e.ip }, e.ip)
       : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, e.prefix ?? "");
-    return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, title: [time.toLocaleString(), e.from && `${e.from} → ${e.to}`].filter(Boolean).join("\n") },
+    const whole = [`${time.toLocaleString()}  ${e.type}`, [e.ip ?? e.prefix, name].filter(Boolean).join("  "),
+      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), e.from && `${e.from} → ${e.to}`];
+    return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, title: whole.filter(Boolean).join("\n") },
       h("time", { datetime: e.time }, clock(time)), h("span", { class: "type" }, e.type),
-      h("span", { class: "to" }, target, [name && ` ${name}`, detail && ` · ${detail}`].filter(Boolean).join("")));
+      h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && [" ", h("span", { class: "of" }, name)]));
   }
 
   #name(e) {

@@ -8,7 +8,9 @@ const LABEL = 30; // CSS pixels for the label of a row
 const AXIS = 18; // below the rows, for the times
 const BETWEEN = 16; // from one group of rows to the next
 const ROW = 8; // the height of a row
-const LEAST_COLUMN = 4; // the width of a column below which the canvas scrolls
+const TALL_ROW = 16; // and of one in a block of few addresses, which has room for the label of each
+const FEW = 32; // addresses, and no more groups than that fill so many rows
+const LEAST_COLUMN = 3.4; // the width of a column below which the canvas scrolls: four groups fit from 1000 on
 
 /** Whether somebody said that it does not work, other than that nobody said anything. */
 function says(why) {
@@ -64,14 +66,16 @@ export class Heatmap {
   /** Draws all of it in a width of so many CSS pixels. */
   draw(width, palette) {
     const ratio = devicePixelRatio || 1;
-    const groups = width > 1000 ? 4 : width > 560 ? 2 : 1;
+    const most = width > 1000 ? 4 : width > 560 ? 2 : 1;
+    const groups = Math.min(most, Math.ceil(this.rows.length / FEW) || 1);
+    const height = this.rows.length > FEW ? ROW : TALL_ROW;
     const each = Math.ceil(this.rows.length / groups) || 1;
     const group = (width - BETWEEN * (groups - 1)) / groups;
     const column = Math.max(LEAST_COLUMN, (group - LABEL) / COLUMNS);
     const pitch = LABEL + column * COLUMNS + BETWEEN;
-    this.geometry = { groups, each, column, pitch };
+    this.geometry = { groups, each, height, column, pitch };
     const w = pitch * groups - BETWEEN;
-    const h = each * ROW + AXIS;
+    const h = each * height + AXIS;
     this.canvas.width = Math.round(w * ratio);
     this.canvas.height = Math.round(h * ratio);
     this.canvas.style.width = `${w}px`;
@@ -79,19 +83,19 @@ export class Heatmap {
     const context = this.canvas.getContext("2d");
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.clearRect(0, 0, w, h);
-    this.rows.forEach((row, i) => this.#row(context, row, Math.floor(i / each) * pitch, (i % each) * ROW, palette));
+    this.rows.forEach((row, i) => this.#row(context, row, Math.floor(i / each) * pitch, (i % each) * height, palette));
     this.#axes(context, palette);
   }
 
   #row(context, row, x, y, palette) {
-    const { column } = this.geometry;
+    const { column, height } = this.geometry;
     const gap = column > 5 ? 1 : 0;
     context.fillStyle = palette.quiet;
     context.font = "9px sans-serif";
     context.textAlign = "right";
     context.textBaseline = "middle";
-    if (row.place % 2 === 0) { // each second row: more would touch each other
-      context.fillText(this.block.label(row.place), x + LABEL - 5, y + ROW / 2);
+    if (height === TALL_ROW || row.place % 2 === 0) { // each second low row: more would touch each other
+      context.fillText(this.block.label(row.place), x + LABEL - 5, y + height / 2);
     }
     const dark = this.series.classes[row.place] === DARK;
     for (let i = 0; i < COLUMNS; i++) {
@@ -103,12 +107,12 @@ export class Heatmap {
       const left = Math.round(x + LABEL + i * column);
       const width = Math.round(x + LABEL + (i + 1) * column) - left - gap;
       context.fillStyle = palette.classes[cls];
-      context.fillRect(left, y, width, ROW - 1);
+      context.fillRect(left, y, width, height - 1);
       const lost = row.losses[i];
       if (lost > 0 && lost < 1) { // the part of the minute that was lost
         const part = Math.max(1, width * lost);
         context.fillStyle = palette.classes[says(row.causes[i]) ? ERROR : LOST];
-        context.fillRect(left + width - part, y, part, ROW - 1);
+        context.fillRect(left + width - part, y, part, height - 1);
       }
     }
   }
@@ -130,7 +134,7 @@ export class Heatmap {
   }
 
   #axes(context, palette) {
-    const { groups, each, column, pitch } = this.geometry;
+    const { groups, each, height, column, pitch } = this.geometry;
     context.fillStyle = palette.quiet;
     context.font = "10px sans-serif";
     context.textBaseline = "top";
@@ -139,8 +143,8 @@ export class Heatmap {
       for (let i = 0; i < COLUMNS; i++) {
         const unix = this.data.from_unix + i * this.data.step_seconds;
         if ((unix / this.data.step_seconds) % every === 0) {
-          context.textAlign = i < 3 ? "left" : "center";
-          context.fillText(this.data.step_seconds === 60 ? minute(unix) : clock(new Date(unix * 1000)), g * pitch + LABEL + i * column, each * ROW + 4);
+          context.textAlign = i < 3 ? "left" : i > COLUMNS - 4 ? "right" : "center";
+          context.fillText(this.data.step_seconds === 60 ? minute(unix) : clock(new Date(unix * 1000)), g * pitch + LABEL + i * column, each * height + 4);
         }
       }
     }
@@ -148,10 +152,10 @@ export class Heatmap {
 
   /** What is under a point in CSS pixels: {ip, place, text}; null: nothing. */
   at(x, y) {
-    const { each, column, pitch } = this.geometry;
+    const { each, height, column, pitch } = this.geometry;
     const g = Math.floor(x / pitch);
     const i = Math.floor((x - g * pitch - LABEL) / column);
-    const r = Math.floor(y / ROW);
+    const r = Math.floor(y / height);
     const row = r < each ? this.rows[g * each + r] : undefined;
     if (!row) {
       return null;

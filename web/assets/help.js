@@ -32,11 +32,11 @@ export function makeHelp() {
   const dialog = byId("help");
   const list = (rows, name) => h("dl", {}, rows.flatMap(([term, text]) => [h("dt", {}, h(name, {}, term)), h("dd", {}, text)]));
   fill(dialog,
-    h("h2", { id: "help-title" }, "Every address of every prefix, second by second"),
+    h("header", {}, h("h2", { id: "help-title" }, "Every address of every prefix, second by second"),
+      h("button", { type: "button", "aria-label": "Close (Esc)", onclick: () => dialog.close() }, "✕")),
     h("p", {}, "Each block is a prefix, each cell an address. Its left half is ping, its right half the TCP ports, from top to bottom. The colour compares the newest round-trip time with the reference that the legend names. Point at a cell for its numbers, click it for its last hour, click a title to unfold the block."),
     h("h3", {}, "Keys"), list(KEYS, "kbd"),
     h("h3", {}, "Search"), list(SEARCH, "code"),
-    h("p", {}, "The address bar always has what you see: copy it to show it to somebody."),
-    h("form", { method: "dialog" }, h("button", { type: "button", onclick: () => dialog.close() }, "Close")));
+    h("p", {}, "The address bar always has what you see: copy it to show it to somebody."));
   return () => dialog.showModal();
 }

@@ -1,7 +1,7 @@
 // What one sees of the address that one looks at: a tip beside the pointer, from the newest frame, and the
 // numbers of the last hour of the address, its prefix and everything, from the API.
 
-import { byId, fill, h } from "./dom.js";
+import { byId, fill, h, refill } from "./dom.js";
 import { every, paths } from "./api.js";
 import { CLASSES } from "./ladder.js";
 import * as format from "./format.js";
@@ -53,6 +53,18 @@ export class Inspector {
     }
   }
 
+  /** Forgets what one looks at: a new layout has other blocks. */
+  reset() {
+    this.#look = null;
+    this.#showTip(null, null);
+  }
+
+  /** Asks at once for the numbers of what one looks at. */
+  again() {
+    clearTimeout(this.#timer);
+    this.#fetch();
+  }
+
   /** Shows the newest second in the tip. */
   refresh() {
     if (this.#look && !this.#tip.hidden) {
@@ -77,7 +89,7 @@ export class Inspector {
     const name = block.nameOf(place);
     fill(this.#tip, h("div", {}, h("b", {}, block.ip(place)), name && ` ${name}`),
       h("div", { class: "of" }, block.info.name),
-      block.series.map((s, i) => this.#line(s, place, i === series)));
+      block.seriesAt(place).map((s, i) => this.#line(s, place, i === series)));
   }
 
   #line(s, place, on) {
@@ -95,7 +107,7 @@ export class Inspector {
   /** What a screen reader says of a cell. */
   describe({ block, place }) {
     const name = block.nameOf(place);
-    const states = block.series.map((s) => {
+    const states = block.seriesAt(place).map((s) => {
       const code = s.codes[place];
       const seconds = this.model.scale.seconds(code);
       const { state, cause } = this.model.scale.state(code);
@@ -107,7 +119,8 @@ export class Inspector {
   async #fetch() {
     const look = this.#look;
     const turn = ++this.#turn;
-    const probe = look ? look.block.series[look.series] ?? look.block.series[0] : this.model.kinds[this.#kind];
+    const series = look ? look.block.seriesAt(look.place) : this.model.kinds;
+    const probe = series[look ? look.series : this.#kind] ?? series[0];
     if (!probe) {
       return;
     }
@@ -134,7 +147,7 @@ export class Inspector {
     const columns = look
       ? [[look.block.label(look.place), numbersOf(ip)], [`/${look.block.range.length}`, numbersOf(prefix)], ["all", numbersOf(summary)]]
       : [["all", numbersOf(summary)]];
-    const series = look ? look.block.series : this.model.kinds;
+    const series = look ? look.block.seriesAt(look.place) : this.model.kinds;
     const pick = (i) => {
       if (look) {
         this.#look = { ...look, series: i };
@@ -143,19 +156,15 @@ export class Inspector {
       }
       this.#fetch();
     };
-    const focused = this.#panel.contains(document.activeElement);
-    fill(this.#panel,
+    refill(this.#panel,
       h("h2", {}, look ? h("a", { href: this.settings.href({ ip: look.block.ip(look.place) }), "data-ip": look.block.ip(look.place) }, look.block.ip(look.place)) : "Everything",
         h("span", { class: "where" }, look ? look.block.nameOf(look.place) : "")),
       h("p", { class: "where" }, look ? [look.block.info.name, look.block.prefix, look.block.info.router].filter(Boolean).join(" · ")
-        : `${format.count(summary.prefixes)} prefixes, ${format.count(summary.addresses)} addresses`),
+        : `${format.count(summary.prefixes)} ${summary.prefixes === 1 ? "prefix" : "prefixes"}, ${format.count(summary.addresses)} ${summary.addresses === 1 ? "address" : "addresses"}`),
       h("div", { class: "tabs" }, series.map((s, i) => h("button", {
         type: "button", "aria-pressed": String(s.probe === probe.probe && s.port === probe.port), onclick: () => pick(i),
       }, format.probe(s)))),
       numbersTable(columns));
-    if (focused) {
-      this.#panel.querySelector("button[aria-pressed=true]")?.focus({ preventScroll: true });
-    }
     this.#panel.dataset.ip = look ? look.block.ip(look.place) : "";
     this.#panel.dataset.probe = `${probe.probe}/${probe.port}`;
   }

@@ -2,27 +2,29 @@
 
 import { byId, fill, h } from "./dom.js";
 
-/** What a cell is compared with, by the name of the reference. */
+/** What a cell is compared with, by the name of the reference: short, and in full. */
 const REFERENCE_TEXTS = {
-  nominal: "the nominal RTT of the prefix",
-  min: "the address's own minimum of the last hour",
-  mean: "the address's own mean of the last hour",
-  max: "the address's own maximum of the last hour",
-  last: "the RTT before it",
-  variation: "how far from its mean, in units of its variation",
+  nominal: ["÷ nominal", "the newest RTT, divided by the nominal RTT of the prefix"],
+  min: ["÷ minimum", "the newest RTT, divided by the address's own minimum of the last hour"],
+  mean: ["÷ mean", "the newest RTT, divided by the address's own mean of the last hour"],
+  max: ["÷ maximum", "the newest RTT, divided by the address's own maximum of the last hour"],
+  last: ["÷ the one before", "the newest RTT, divided by the one before it"],
+  variation: ["off its mean ÷ variation", "how far the newest RTT is from the address's mean, in units of its variation, both of the last hour"],
 };
 
-/** Shows the legend of a reference. */
-export function showLegend(reference) {
-  const what = reference === "variation" ? "RTT now: " : "RTT now ÷ ";
+/** Shows the legend of a reference. halves: cells have more than one probe. */
+export function showLegend(reference, halves) {
+  const [short, full] = REFERENCE_TEXTS[reference];
   fill(byId("legend"),
-    h("span", { class: "key what" }, what + REFERENCE_TEXTS[reference]),
-    key("ok", "up to 2×"), key("slow1", "over 2×"), key("slow2", "over 4×"), key("slow3", "over 8×"),
-    key("red", "over 16×, or an error"), key("lost", "no answer"), key("down", "down"), key("dark", "dark: never answers"),
-    h("span", { class: "key" }, h("span", { class: "halves", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
-      "left half ping, right half TCP ports from top to bottom"));
+    h("span", { class: "key what", title: full }, h("span", {}, h("span", { class: "rtt" }, "RTT "), short)),
+    key("ok", "≤2×", "up to 2 times"), key("slow1", ">2×", "over 2 times"), key("slow2", ">4×", "over 4 times"), key("slow3", ">8×", "over 8 times"),
+    key("red", ">16× or error", "over 16 times, or somebody says that it does not work: unreachable, refused, reset, TTL exceeded"),
+    key("lost", "no answer", "the last probe was not answered"), key("down", "down", "so many probes in a row were not answered as down_after says"),
+    key("dark", "dark", "has never answered, or not for dark_after"),
+    halves && h("span", { class: "key" }, h("span", { class: "halves", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
+      "left ping, right TCP ports"));
 }
 
-function key(cls, text) {
-  return h("span", { class: "key" }, h("i", { class: "swatch", "data-cls": cls }), text);
+function key(cls, text, title) {
+  return h("span", { class: "key", title }, h("i", { class: "swatch", "data-cls": cls }), text);
 }

@@ -17,6 +17,7 @@ import { Unfolded } from "./unfold.js";
 import { Wall, emptyNote } from "./wall.js";
 import { followTheme } from "./theme.js";
 import { listenToKeys } from "./keys.js";
+import { makeChoices } from "./choices.js";
 import { makeHelp } from "./help.js";
 import { showLegend } from "./legend.js";
 import { soleAddress } from "./query.js";
@@ -88,6 +89,7 @@ class Page {
       event.preventDefault();
       this.submit(q.value);
     });
+    makeChoices();
     const help = makeHelp();
     byId("help-button").addEventListener("click", help);
     listenToKeys({
@@ -103,6 +105,7 @@ class Page {
       nextReference: () => this.settings.set({ ref: REFERENCES[(REFERENCES.indexOf(this.settings.ref) + 1) % REFERENCES.length] }),
       table: () => this.tableView.toggle(),
     });
+    byId("wall").before(this.#gone);
     byId("wall").addEventListener("focusin", (event) => this.focused(event.target));
     byId("wall").addEventListener("focusout", () => this.wall.focusLost());
     // On a phone the numbers cover the page: a touch beside the cells closes them.
@@ -144,7 +147,9 @@ class Page {
     if (document.activeElement === q && q.value !== "") {
       this.settings.set({ q: "" });
     } else if (this.settings.ip) {
+      const { ip } = this.settings;
       this.settings.set({ ip: "" });
+      this.wall.focusAddress(ip);
     } else if (this.settings.prefix) {
       const { prefix } = this.settings;
       this.settings.set({ prefix: "" });
@@ -171,7 +176,7 @@ class Page {
 
   nextProbe() {
     const { view, place, series } = this.wall.focused;
-    this.wall.focus(view, place, (series + 1) % view.block.series.length);
+    this.wall.focus(view, place, (series + 1) % view.block.seriesAt(place).length);
   }
 
   /** A click on a cell. The first touch only looks at it: there is no pointer that hovers. */
@@ -215,13 +220,16 @@ class Page {
     if (q.value !== settings.q) {
       q.value = settings.q;
     }
-    showLegend(settings.ref);
+    showLegend(settings.ref, this.model.kinds.length > 1);
     this.references.follow();
     const away = settings.ip !== "";
     byId("wall").hidden = away;
     byId("legend").hidden = away;
     if (away) {
       this.inspector.look(null, null);
+    }
+    if (!away) {
+      this.wall.fit(); // what a reload brought while the wall was hidden has no size yet
     }
     this.address.show(settings.ip);
     this.#search();
@@ -254,9 +262,21 @@ class Page {
     setText(note, problems.length > 0 ? problems.join("; ") : this.settings.q ? `${this.wall.shown} of ${blocks.length}` : "");
   }
 
+  #gone = h("p", { class: "note", role: "status", hidden: true }); // a link may be of such a prefix, or a reload has come
+
+  #sayGone(prefix) {
+    const isNew = prefix !== "" && this.#gone.hidden;
+    this.#gone.hidden = prefix === "";
+    setText(this.#gone, prefix && `${prefix} is not in the configuration: nothing of it is probed.`);
+    if (isNew) {
+      this.#gone.scrollIntoView({ block: "center" });
+    }
+  }
+
   #unfold() {
     const { prefix, ip } = this.settings;
     const view = ip ? null : this.wall.view(prefix) ?? null;
+    this.#sayGone(ip || view ? "" : prefix);
     if (this.unfolded && this.unfolded.block !== view?.block) {
       this.unfolded.destroy();
       this.unfolded = null;
@@ -267,10 +287,15 @@ class Page {
         model: this.model, settings: this.settings, wall: this.wall, close: () => this.back(), openIP: (address) => this.go({ ip: address }),
       });
       this.wall.unfold(view, this.unfolded.element);
-      view.element.scrollIntoView({ block: "start", behavior: "auto" });
+      if (this.#unfolded !== prefix) { // not after a reload
+        view.element.scrollIntoView({ block: "start", behavior: "auto" });
+      }
     }
+    this.#unfolded = view ? prefix : "";
     this.unfolded?.follow();
   }
+
+  #unfolded = ""; // the prefix that is
 
   #live = false;
   #trouble = false;
@@ -292,17 +317,7 @@ class Page {
   /** A message has changed the model. */
   changed(kind) {
     if (kind === "layout") {
-      this.#searched = null;
-      this.unfolded?.destroy();
-      this.unfolded = null;
-      this.inspector.look(null, null);
-      this.wall.build();
-      this.trends.build(this.wall.palette);
-      this.references.again();
-      if (this.model.blocks.length === 0) {
-        fill(byId("wall"), emptyNote("No prefix is configured."));
-      }
-      this.follow();
+      this.#rebuild();
       return;
     }
     this.wall.refilter(true);
@@ -316,6 +331,39 @@ class Page {
     this.unfolded?.refresh();
     this.address.refresh();
     this.status.second();
+  }
+
+  /** Makes everything anew for another layout. Who reads, points or types stays where that is. */
+  #rebuild() {
+    const { scrollX, scrollY } = window;
+    const unfolded = this.#unfolded;
+    const button = this.unfolded?.element.contains(document.activeElement) ? document.activeElement.textContent : "";
+    const height = this.unfolded?.element.offsetHeight;
+    this.#searched = null;
+    this.cache.clear();
+    this.unfolded?.destroy();
+    this.unfolded = null;
+    this.inspector.reset();
+    this.wall.build();
+    this.trends.build(this.wall.palette);
+    this.references.again();
+    if (this.model.blocks.length === 0) {
+      fill(byId("wall"), emptyNote("No prefix is configured."));
+    }
+    this.follow();
+    this.address.again();
+    if (height) {
+      this.unfolded?.hold(height);
+    }
+    if (button && this.unfolded) {
+      [...this.unfolded.element.querySelectorAll("button")].find((b) => b.textContent === button)?.focus({ preventScroll: true });
+    }
+    if (this.#unfolded === unfolded) {
+      scrollTo(scrollX, scrollY);
+    }
+    this.wall.pointAgain();
+    this.inspector.again();
+    this.summary(0);
   }
 
   referenceChanged() {

@@ -2,7 +2,7 @@
 // notes of what has changed since it was last drawn. This module knows no element of the page.
 
 import { eachCode, parsePlaces } from "./frame.js";
-import { addressAt, parsePrefix } from "./address.js";
+import { addressAt, parseAddress, parsePrefix } from "./address.js";
 import { CLASSES, NONE, WEIGHTS, Scale } from "./ladder.js";
 
 const PLACES = 256;
@@ -12,16 +12,36 @@ export const REFERENCES = ["nominal", "min", "mean", "max", "last", "variation"]
 
 /** Series is one probe of one block: the newest code of every place. */
 class Series {
-  constructor(block, { probe, port }, kind) {
+  constructor(block, { probe, port, places }, kind) {
     this.block = block;
     this.probe = probe;
     this.port = port;
+    this.configured = places ? parsePlaces(places) : block.configured; // a part of a block may have fewer probes
     this.kind = kind; // counts over all blocks
     this.codes = new Uint16Array(PLACES);
     this.previous = new Uint16Array(PLACES); // the RTT before the newest one, as a code
     this.classes = new Uint8Array(PLACES);
     this.times = new Float64Array(PLACES); // of the newest codes, in Unix seconds; 0: not known
     this.references = new Map(); // by name, as codes
+  }
+
+  /** Keeps what is known of addresses that a reload has left, until a full frame and references come. */
+  keep(old) {
+    if (!old) {
+      return;
+    }
+    for (const name of old.references.keys()) {
+      this.references.set(name, new Uint16Array(PLACES));
+    }
+    for (let from = 0; from < PLACES; from++) {
+      const to = old.configured[from] ? this.block.place(old.block.ip(from)) : -1;
+      if (to >= 0) {
+        this.codes[to] = old.codes[from];
+        this.previous[to] = old.previous[from];
+        this.times[to] = old.times[from];
+        this.references.forEach((codes, name) => (codes[to] = old.references.get(name)[from]));
+      }
+    }
   }
 }
 
@@ -32,6 +52,7 @@ class Block {
     this.index = index;
     this.range = parsePrefix(info.prefix);
     this.configured = parsePlaces(info.places);
+    this.places6 = new Map(info.ips?.map((ip, place) => [parseAddress(ip)?.value, place])); // there are many ways to write one
     this.series = [];
     this.counts = new Uint32Array(CLASSES.length);
     this.dirty = new Uint8Array(PLACES); // places whose class has changed since it was drawn
@@ -54,7 +75,7 @@ class Block {
 
   /** The place of an address; -1: it is not of this block, or not configured. */
   place(ip) {
-    const place = this.info.ips ? this.info.ips.indexOf(ip) : this.#place4(ip);
+    const place = this.info.ips ? this.#place6(ip) : this.#place4(ip);
     return place >= 0 && this.configured[place] ? place : -1;
   }
 
@@ -67,15 +88,26 @@ class Block {
     return offset >= 0 && offset < PLACES ? offset : -1;
   }
 
+  #place6(ip) {
+    const a = parseAddress(ip);
+    return a?.bits === 128 ? this.places6.get(a.value) ?? -1 : -1;
+  }
+
   /** The name of an address, or "". */
   nameOf(place) {
     return this.info.names?.[place] ?? "";
   }
 
+  /** The probes of an address: those of the block, but for an address that has fewer. */
+  seriesAt(place) {
+    return this.series.every((s) => s.configured[place]) ? this.series : this.series.filter((s) => s.configured[place]);
+  }
+
   /** The short label of an address: the last octet or group. */
   label(place) {
     const ip = this.ip(place);
-    return ip.slice(Math.max(ip.lastIndexOf("."), ip.lastIndexOf(":")));
+    const label = ip.slice(Math.max(ip.lastIndexOf("."), ip.lastIndexOf(":")));
+    return label === ":" ? ":0" : label;
   }
 
   /** How bad it is: what blocks are sorted by. */
@@ -116,7 +148,7 @@ export class Model {
     this.sequence = 0; // Unix seconds of the newest frame
   }
 
-  /** Takes a layout. What stays the same is known again by the full frame that follows. */
+  /** Takes a layout. The full frame that follows has what is true of it. */
   layout(json) {
     this.revision = json.revision;
     this.scale = new Scale(json.scale);
@@ -125,6 +157,7 @@ export class Model {
       seconds.push(this.scale.seconds(code) ?? 0);
     }
     this.seconds = Float64Array.from(seconds);
+    const old = new Map(this.series.map((s) => [`${s.block.prefix} ${s.probe}/${s.port}`, s]));
     this.blocks = json.prefixes.map((info, i) => new Block(info, i));
     const kinds = new Map();
     this.series = json.series.map((s) => {
@@ -135,6 +168,7 @@ export class Model {
       const block = this.blocks[s.prefix];
       const series = new Series(block, s, kinds.get(key));
       block.series.push(series);
+      series.keep(old.get(`${block.prefix} ${key}`));
       return series;
     });
     this.kinds = [...kinds.values()].sort((a, b) => a.port - b.port);
@@ -237,7 +271,7 @@ export class Model {
   }
 
   #classOf(s, place) {
-    if (!s.block.configured[place]) {
+    if (!s.configured[place]) {
       return NONE;
     }
     const code = s.codes[place];

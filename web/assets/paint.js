@@ -1,7 +1,7 @@
 // Drawing cells: geometry and colours of one block on a canvas. A cell has an ICMP half on the left and
 // a TCP half on the right, which the ports share from top to bottom.
 
-import { CLASSES, ERROR, NONE, RED } from "./ladder.js";
+import { CLASSES, ERROR, RED } from "./ladder.js";
 
 /** The shapes of a block: columns and rows. */
 export const SHAPES = { blocks: [16, 16], mosaic: [16, 16], strips: [256, 1] };
@@ -27,7 +27,7 @@ export function colours(element = document.documentElement) {
     line: read("--line"),
     accent: read("--accent"),
     surface: read("--surface"),
-    series: [read("--series-1"), read("--series-2"), read("--series-3")],
+    series: [1, 2, 3, 4, 5, 6].map((i) => read(`--series-${i}`)),
     marks: read("--marks") === "1",
   };
 }
@@ -115,12 +115,9 @@ function paintCell(context, block, geometry, palette, place, faded) {
     return;
   }
   const rect = geometry.rect(place);
-  const { series } = block;
+  const series = block.seriesAt(place);
   for (let i = 0; i < series.length; i++) {
     const cls = series[i].classes[place];
-    if (cls === NONE) {
-      continue;
-    }
     const [x, y, w, h] = geometry.part(rect, series, i);
     context.fillStyle = (faded ? palette.faded : palette.classes)[cls];
     context.fillRect(x, y, w, h);

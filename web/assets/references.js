@@ -2,7 +2,7 @@
 // from time to time, as minima and means move on.
 
 import { REFERENCE, parse } from "./frame.js";
-import { paths } from "./api.js";
+import { at, paths } from "./api.js";
 
 /** A mean of an hour moves by a part in 240 in so long. */
 const REFRESH_MS = 15000;
@@ -47,7 +47,7 @@ export class References {
   }
 
   async #fetch(kind, revision) {
-    const answer = await fetch(paths.reference(kind), { cache: "no-store" });
+    const answer = await fetch(at(paths.reference(kind)), { cache: "no-store" });
     if (!answer.ok) {
       throw new Error(`reference ${kind}: ${answer.status}`);
     }

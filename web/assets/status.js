@@ -57,7 +57,7 @@ export class Status {
   summary(s) {
     const first = s.probes[0];
     fill(byId("totals"),
-      h("span", {}, h("b", {}, count(s.prefixes)), s.prefixes === 1 ? " prefix " : " prefixes "),
+      h("span", { class: "prefixes" }, h("b", {}, count(s.prefixes)), s.prefixes === 1 ? " prefix " : " prefixes "),
       first && h("span", {}, h("b", {}, count(first.up)), " up "),
       first && h("span", { class: first.down > 0 && "bad" }, h("b", {}, count(first.down)), " down "),
       first && h("span", {}, h("b", {}, count(first.dark)), " dark"));

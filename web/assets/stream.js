@@ -1,6 +1,7 @@
 // The connections to the exporter that stay open: frames by WebSocket, events by a stream of lines. Both
 // come back by themselves, and take up where they were.
 
+import { at } from "./api.js";
 import { FULL, LAYOUT, SECOND, SKIPPED, TROUBLE, parse, parseLayout } from "./frame.js";
 
 /** There is a frame every second: after so much silence the connection is taken for dead. */
@@ -49,7 +50,7 @@ export class Frames {
 
   connect() {
     clearTimeout(this.#timer);
-    const url = new URL("/api/v1/frames", location.href);
+    const url = at("/api/v1/frames");
     url.protocol = url.protocol.replace("http", "ws");
     if (this.model.sequence > 0 && this.#revision > 0) {
       url.searchParams.set("after", this.model.sequence);
@@ -177,7 +178,7 @@ export class Events {
   }
 
   async #read(url, signal) {
-    const answer = await fetch(url, { signal, headers: { Accept: "application/x-ndjson" }, cache: "no-store" });
+    const answer = await fetch(at(url), { signal, headers: { Accept: "application/x-ndjson" }, cache: "no-store" });
     if (!answer.ok) {
       throw new Error(`${url}: ${answer.status}`);
     }

@@ -1,7 +1,7 @@
 // A block as a table: for readers of the screen, and for eyes that want numbers. It is always there for
 // the block that has the keyboard, unseen unless asked for.
 
-import { byId, fill, h } from "./dom.js";
+import { byId, fill, h, refill } from "./dom.js";
 import { probe as probeName, rtt, cause } from "./format.js";
 
 /** The table of a block. A table that is not seen has no links for the Tab key to get lost in. */
@@ -17,8 +17,11 @@ export function blockTable(model, block, seen = true) {
       block.series.map((s) => h("td", { "data-probe": `${s.probe}/${s.port}` }, cellText(model, s, place)))))));
 }
 
-/** A cell in words: up 12.3 ms, down (timeout), dark. */
+/** A cell in words: up 12.3 ms, down (timeout), dark; nothing, if the address has no such probe. */
 export function cellText(model, s, place) {
+  if (!s.configured[place]) {
+    return "";
+  }
   const code = s.codes[place];
   const seconds = model.scale.seconds(code);
   const { state, cause: why } = model.scale.state(code);
@@ -56,7 +59,7 @@ export class TableView {
     }
     if (this.#revision !== this.model.revision) {
       this.#revision = this.model.revision;
-      fill(this.#element, blockTable(this.model, block, this.#element.classList.contains("seen")));
+      refill(this.#element, blockTable(this.model, block, this.#element.classList.contains("seen")));
       return;
     }
     for (const row of this.#element.querySelectorAll("tbody tr")) {

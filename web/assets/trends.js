@@ -63,16 +63,16 @@ class Graph {
   constructor(kind, palette, colour) {
     this.smooth = kind.probe === "icmp" ? 1 : SMOOTH;
     this.value = h("b", {}, "–");
-    this.note = h("span", {});
+    this.down = h("span", { class: "bad" });
+    this.up = h("span", {});
     this.plot = h("div", { class: "chart" });
     this.element = h("div", { class: "trend", "data-probe": kind.key },
-      h("p", {}, h("span", {}, probeName(kind)), this.value, this.note), this.plot);
+      h("p", {}, h("span", {}, probeName(kind)), this.value, h("span", { class: "note" }, this.down, this.up)), this.plot);
     this.restyle(colour, palette);
   }
 
   restyle(colour, palette) {
     this.#chart?.then((chart) => chart.destroy());
-    this.plot.style.height = "100%";
     this.#chart = new Promise((done) => requestAnimationFrame(done)).then(() => sparkline(this.plot, colour, palette.classes[7]));
     this.#chart.then(() => this.#draw());
   }
@@ -84,8 +84,8 @@ class Graph {
     this.#add(this.#seconds.length - 1);
     const { up, down } = kind.states;
     setText(this.value, rtt(this.#means.at(-1)));
-    setText(this.note, down > 0 ? `${count(up)} up, ${count(down)} down` : `${count(up)} up`);
-    this.note.classList.toggle("bad", down > 0);
+    setText(this.down, down > 0 ? `${count(down)} down ` : ""); // first, so that it is what fits
+    setText(this.up, down > 0 ? `of ${count(up + down)}` : `${count(up)} up`);
     this.#draw();
   }
 

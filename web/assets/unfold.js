@@ -1,6 +1,6 @@
 // A block unfolded: its last 60 minutes, its last 60 seconds, or a table, with its numbers and its routes.
 
-import { fill, h } from "./dom.js";
+import { fill, h, refill } from "./dom.js";
 import { ask, every, paths } from "./api.js";
 import { count, probe as probeName, rtt } from "./format.js";
 import { Heatmap } from "./heatmap.js";
@@ -40,23 +40,39 @@ export class Unfolded {
   }
 
   #resizer;
+  #awaited = new Set(["body", "below"]); // what is still empty
+
+  /** Is at least so high until it has something to show, so that the page does not jump. */
+  hold(height) {
+    this.element.style.minHeight = this.#awaited.size > 0 ? `${height}px` : "";
+  }
+
+  #come(what) {
+    this.#awaited.delete(what);
+    if (this.#awaited.size === 0) {
+      this.element.style.minHeight = "";
+    }
+  }
 
   /** Shows what the settings say. */
   show() {
     const { tab } = this.settings;
     const series = this.#series();
     this.#shown = `${tab} ${series?.probe}/${series?.port}`;
-    fill(this.tabs, Object.entries(TABS).map(([key, text]) => h("button", {
+    refill(this.tabs, Object.entries(TABS).map(([key, text]) => h("button", {
       type: "button", "aria-pressed": String(key === tab), onclick: () => this.settings.set({ tab: key }),
     }, text)));
-    fill(this.probes, tab === "table" ? [] : this.block.series.map((s) => h("button", {
+    refill(this.probes, tab === "table" ? [] : this.block.series.map((s) => h("button", {
       type: "button", "aria-pressed": String(s === series), onclick: () => this.settings.set({ probe: `${s.probe}/${s.port}` }),
     }, probeName(s))));
     this.probes.hidden = tab === "table";
     this.#stopData?.();
     this.#heatmap = null;
     if (tab === "table") {
-      this.#stopData = every(TABLE_MS, () => fill(this.body, blockTable(this.model, this.block)));
+      this.#stopData = every(TABLE_MS, () => {
+        refill(this.body, blockTable(this.model, this.block));
+        this.#come("body");
+      });
       return;
     }
     this.canvas = h("canvas", { role: "img", "aria-label": `${this.block.title}, ${probeName(series)}, the last ${TABS[tab]}: one row for each address. The table has the newest values.` });
@@ -95,6 +111,7 @@ export class Unfolded {
         this.#heatmap = new Heatmap(this.canvas, this.model, series, data);
       }
       this.#draw();
+      this.#come("body");
     } catch (error) {
       this.tip.textContent = error.message;
     }
@@ -131,6 +148,7 @@ export class Unfolded {
         h("div", {}, h("h3", {}, "Numbers"), numbersTable(prefix.probes.map((p) => [`${probeName(p)}`, p.numbers])),
           h("p", { class: "facts" }, prefix.nominal_rtt_seconds && `nominal ${rtt(prefix.nominal_rtt_seconds)} · `, prefix.probes.map((p) => `${probeName(p)}: ${count(p.up)} up, ${count(p.down)} down, ${count(p.dark)} dark`).join(" · "))),
         routeSection(prefix.routes));
+      this.#come("below");
     } catch (error) {
       fill(this.below, h("p", { class: "bad" }, error.message));
     }

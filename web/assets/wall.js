@@ -1,18 +1,32 @@
 // All blocks: which are shown, in which order, how large, and which cell one looks at.
 
-import { h, fill } from "./dom.js";
+import { byId, fill, h } from "./dom.js";
 import { BlockView } from "./blockview.js";
 import { Geometry, colours } from "./paint.js";
 import { matchBlock, parseQuery } from "./query.js";
 
-/** What a block needs beside its cells, in CSS pixels: the title above it, and the gaps. */
-const CHROME = { blocks: { head: 20, gap: 12 }, mosaic: { head: 14, gap: 6 }, strips: { head: 0, gap: 3 } };
+/** What a block needs beside its cells, in CSS pixels, as style.css has it: the title above, and the gaps. */
+const CHROME = { blocks: { head: 19, across: 12, down: 10 }, mosaic: { head: 14, across: 6, down: 6 }, strips: { head: 0, across: 3, down: 3 } };
 
-/** The smallest and largest cell, in CSS pixels: below one cannot hit it, above it is no overview. */
-const CELLS = { blocks: [7, 26], mosaic: [3, 10], strips: [1, 7] };
+/**
+ * The smallest and largest cell, in CSS pixels. Cells become as small as least so that all blocks fit on the
+ * screen: what is seen at one glance counts more than single addresses. If they do not fit even so, one has
+ * to scroll, and cells are as large as scrolled: the width then has room for a whole number of blocks.
+ */
+const CELLS = { blocks: { least: 5, scrolled: 7, most: 32 }, mosaic: { least: 2, scrolled: 3, most: 12 }, strips: { least: 1, most: 7 } };
+
+/** A phone scrolls sooner: four blocks side by side still have room for their names. */
+const PHONE_SCROLLED = { blocks: 5, mosaic: 2.5 };
+
+/** Blocks of a mosaic so narrow have a dot instead of a number beside the name, or the name alone. */
+const SMALL = 90;
+const TINY = 56;
+
+/** What is left free below the blocks. */
+const BELOW = 8;
 
 /** The width of the titles before strips. */
-const STRIP_TITLE = 190;
+const STRIP_TITLE = 172;
 const NARROW_STRIP_TITLE = 88;
 const NARROW = 600;
 
@@ -27,6 +41,7 @@ export class Wall {
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "300px" });
   #terms = [];
   #fitted = ""; // what fit has chosen
+  #pointed = null; // the newest event of a pointer that is on a block
 
   /** @param on what is called: select({block, place, series, view}, event), open, unfold, pin */
   constructor(element, model, settings, on) {
@@ -37,19 +52,28 @@ export class Wall {
     this.palette = colours();
     this.current = null; // {view, place, series}: the cell that one looks at
     this.focused = null; // the one that the keyboard has
-    new ResizeObserver(() => this.fit()).observe(element);
+    const resized = new ResizeObserver(() => this.fit());
+    resized.observe(element);
+    resized.observe(byId("troubles")); // which comes and goes above the wall
     addEventListener("resize", () => this.fit());
   }
 
   /** Makes the blocks of a new layout. */
   build() {
-    const old = this.focused && { prefix: this.focused.view.block.prefix, place: this.focused.place };
+    const old = this.focused && { prefix: this.focused.view.block.prefix, ip: this.focused.block.ip(this.focused.place), series: this.focused.series };
+    const had = this.element.querySelector("canvas:focus") !== null;
     this.#observer.disconnect();
     this.current = this.focused = null;
     this.#fitted = "";
     this.views = this.model.blocks.map((block) => new BlockView(block, {
-      hover: (view, { place, series }, event) => this.look(view, place, series, event),
-      leave: () => this.#leave(),
+      hover: (view, { place, series }, event) => {
+        this.#pointed = event;
+        this.look(view, place, series, event);
+      },
+      leave: () => {
+        this.#pointed = null;
+        this.#leave();
+      },
       open: (view, { place }, event) => this.on.open(view, place, event),
       unfold: (view) => this.on.unfold(view),
       pin: (view) => this.on.pin(view),
@@ -63,7 +87,21 @@ export class Wall {
     this.filter();
     this.order(true);
     const again = old && this.view(old.prefix);
-    this.#rove(again ?? this.#shown()[0], again ? old.place : 0);
+    const view = again ?? this.#shown()[0];
+    this.#rove(view, again ? Math.max(0, view.block.place(old.ip)) : 0, old?.series);
+    if (had && view) {
+      this.focus(view, this.focused.place);
+    }
+  }
+
+  /** Looks at what is under the pointer now: other blocks may have come there. */
+  pointAgain() {
+    const event = this.#pointed;
+    const view = event && this.views.find((v) => v.canvas === document.elementFromPoint(event.clientX, event.clientY));
+    if (view) {
+      const { place, series } = view.under(event);
+      this.look(view, place, series, event);
+    }
   }
 
   /** The view of a prefix. */
@@ -108,18 +146,22 @@ export class Wall {
       return;
     }
     const ratio = devicePixelRatio || 1;
-    const height = Math.max(300, innerHeight - this.element.getBoundingClientRect().top - scrollY - 16);
+    const height = Math.max(300, innerHeight - this.element.getBoundingClientRect().top - scrollY - BELOW);
     const { cell, columns } = view === "strips" ? fitStrips(width, ratio) : fitBlocks(view, width, height, n, ratio);
-    const stripHeight = Math.round(Math.min(18, Math.max(8, height / n - CHROME.strips.gap)) * ratio);
-    const fitted = [view, cell, stripHeight, columns, ratio].join(" ");
+    const stripHeight = Math.round(Math.min(18, Math.max(8, height / n - CHROME.strips.down)) * ratio);
+    const fitted = [view, cell, stripHeight, columns, ratio, width, n >= columns].join(" ");
     if (fitted === this.#fitted) {
       return;
     }
     this.#fitted = fitted;
     this.geometry = view === "strips" ? new Geometry(view, cell, stripHeight) : new Geometry(view, cell);
     this.element.dataset.view = view;
-    this.element.classList.toggle("small", view === "mosaic" && this.geometry.canvasWidth / ratio < 90);
-    this.element.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
+    const size = this.geometry.canvasWidth / ratio;
+    this.element.classList.toggle("small", view === "mosaic" && size < SMALL);
+    this.element.classList.toggle("tiny", view === "mosaic" && size < TINY);
+    this.element.style.gridTemplateColumns = view === "strips" ? "minmax(0, 1fr)" : `repeat(${columns}, ${size}px)`;
+    this.element.style.setProperty("--across", `${width}px`); // for what is as wide as all blocks together
+    this.element.style.columnGap = `${gapOf(view, width, columns, size, n)}px`;
     for (const v of this.views) {
       v.resize(this.geometry, ratio);
     }
@@ -145,6 +187,7 @@ export class Wall {
     for (const view of this.views) {
       view.setMask(this.#terms.length === 0 ? true : matchBlock(this.#terms, view.block));
     }
+    this.element.classList.toggle("none", this.views.length > 0 && this.#shown().length === 0);
     if (onlyStates && this.#shown().length !== before) {
       this.fit();
     }
@@ -240,6 +283,14 @@ export class Wall {
     }
   }
 
+  /** Gives the keyboard to an address. */
+  focusAddress(ip) {
+    const view = this.#shown().find((v) => v.block.place(ip) >= 0);
+    if (view) {
+      this.focus(view, view.block.place(ip));
+    }
+  }
+
   /** Gives the keyboard to a prefix. */
   focusPrefix(prefix) {
     const view = this.view(prefix);
@@ -262,7 +313,7 @@ export class Wall {
     this.#rove(view, place, series);
     view.canvas.focus({ preventScroll: true });
     view.element.scrollIntoView({ block: "nearest" });
-    this.look(view, place, Math.min(series, view.block.series.length - 1));
+    this.look(view, place, Math.min(series, view.block.seriesAt(place).length - 1));
   }
 
   /** A canvas has the keyboard, perhaps by a pointer: what keys do is about its block from now on. */
@@ -321,28 +372,37 @@ export class Wall {
   }
 }
 
-/** The largest cells with which n blocks fit. */
+/** The largest cells, in pixels of the screen, with which n blocks fit; and how many fit side by side. */
 function fitBlocks(view, width, height, n, ratio) {
-  const { head, gap } = CHROME[view];
-  const [least, most] = CELLS[view];
-  const columnsOf = (cell) => Math.max(1, Math.floor((width + gap) / ((16 * cell) / ratio + gap)));
-  if (width < NARROW) { // a phone scrolls: two blocks side by side, or as many as the mosaic has
-    const columns = view === "mosaic" ? 4 : 2;
-    const cell = Math.max(1, Math.floor((((width - gap * (columns - 1)) / columns) * ratio) / 16));
-    return { cell, columns };
-  }
-  let cell = Math.floor(most * ratio);
-  for (; cell > Math.ceil(least * ratio); cell--) {
+  const { head, across, down } = CHROME[view];
+  const { least, scrolled, most } = CELLS[view];
+  const size = (cell) => (16 * cell) / ratio;
+  const columnsOf = (cell) => Math.max(1, Math.floor((width + across) / (size(cell) + across)));
+  const rowsFit = (cell) => {
     const rows = Math.ceil(n / columnsOf(cell));
-    if (rows * ((16 * cell) / ratio + head + gap) <= height) {
-      break;
+    return rows * (size(cell) + head + down) - down <= height;
+  };
+  const widest = Math.max(1, Math.floor((width * ratio) / 16));
+  for (let cell = Math.min(widest, Math.floor(most * ratio)); cell >= least * ratio; cell--) {
+    if (rowsFit(cell)) {
+      return { cell, columns: columnsOf(cell) };
     }
   }
-  return { cell, columns: columnsOf(cell) };
+  const wanted = Math.round((width < NARROW ? PHONE_SCROLLED[view] : scrolled) * ratio);
+  const columns = columnsOf(wanted);
+  const cell = Math.floor((((width + across) / columns - across) * ratio) / 16);
+  return { cell: Math.max(1, cell), columns };
+}
+
+/** The gap between blocks side by side: a little more than is needed, if they then end where the page does. */
+function gapOf(view, width, columns, size, n) {
+  const { across } = CHROME[view];
+  const even = (width - columns * size) / (columns - 1);
+  return n >= columns && columns > 1 && even < 2 * across ? Math.max(across, even) : across;
 }
 
 function fitStrips(width, ratio) {
-  const [least, most] = CELLS.strips;
+  const { least, most } = CELLS.strips;
   const title = width < NARROW ? NARROW_STRIP_TITLE : STRIP_TITLE;
   const cell = Math.floor(((width - title) * ratio) / 256);
   return { cell: Math.min(Math.floor(most * ratio), Math.max(least, cell)), columns: 1 };

@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/chromedp/chromedp/kb"
+
+	"prefix_exporter/e2e/tools"
+)
+
+// troubleSource is an address that the machine has, until it has not.
+const troubleSource = "10.99.0.1"
+
+// troubleConfig sends to one prefix from an address of its own.
+const troubleConfig = `
+defaults: {tcp: off, trace: off}
+prefixes:
+  - {prefix: 192.0.2.0/24, name: PAR-1, nominal_rtt: 4ms, source: ` + troubleSource + `}
+  - {prefix: 198.51.100.0/24, name: NYC-1, nominal_rtt: 20ms}
+`
+
+// TestPageTellsOfTrouble takes the exporter an address away from which it sends, as happens when an
+// interface goes down.
+func TestPageTellsOfTrouble(t *testing.T) {
+	startLab(t, pageScenario)
+	address(t, "add")
+	e := startExporter(t, troubleConfig)
+	b := startBrowser(t)
+	b.open("/")
+	b.untilClass(near, 9, pingHalf, "ok")
+	b.untilClass(far, 9, pingHalf, "ok")
+	// A machine that is busy may have other troubles.
+	said := `(document.querySelector("#troubles").hidden ? "" : document.querySelector("#troubles [data-reason=send_error]")?.textContent ?? "")`
+	b.until("nothing is said of it", said+` === ""`)
+
+	address(t, "delete")
+	b.until("the page says what is wrong, and why", `/^send_error: .*50\.0 % of the probes of a second could not be sent: .* \(\d+ s ago\) $/.test(`+said+`) || `+said)
+	b.picture("trouble")
+	// What could not be sent is neither an answer nor a loss. (What was under way found no way back.)
+	ok := 0
+	for place := range 16 {
+		if b.class(near, 9+place, pingHalf) == "ok" {
+			ok++
+		}
+	}
+	if ok < 12 {
+		t.Errorf("%d of 16 cells of the prefix that is not asked are as they were", ok)
+	}
+	b.untilClass(far, 9, pingHalf, "ok")
+	b.open("/ip/198.51.100.9")
+	b.until("so it does beside an address", said+` !== ""`)
+	address(t, "add")
+
+	// The exporter remembers it for two minutes; one that begins anew has no trouble.
+	e.end()
+	b.until("the connection is gone", `document.querySelector("#connection").dataset.state === "reconnecting"`)
+	startExporter(t, troubleConfig)
+	b.live()
+	b.press(kb.Escape)
+	b.untilClass(near, 9, pingHalf, "ok")
+	b.until("the page says that it is over", said+` === ""`)
+	b.quiet("ERR_CONNECTION_REFUSED", "WebSocket connection")
+}
+
+// address adds an address to the machine, or deletes it.
+func address(t *testing.T, what string) {
+	t.Helper()
+	out, err := exec.Command("ip", "address", what, troubleSource+"/32", "dev", "lo").CombinedOutput()
+	switch {
+	case err == nil:
+	case errors.Is(err, exec.ErrNotFound) && os.Getenv(tools.NoSkipEnv) != "1":
+		t.Skip("ip is needed: install iproute2")
+	default:
+		t.Fatalf("ip address %s: %v: %s", what, err, out)
+	}
+}
