@@ -92,6 +92,18 @@ func TestPage(t *testing.T) {
 		b.untilClass(near, 33, pingHalf, "ok")
 		b.untilClass(near, 33, tcpHalf, "ok")
 	})
+	t.Run("what happens to many addresses at once is one event", func(t *testing.T) {
+		b.t = t
+		setRule(t, lab, silence(true, "192.0.2.64/27"))
+		b.until("32 addresses are down in one row", `[...document.querySelectorAll('#event-list [data-type="down"][data-count="32"] .to')]
+			.map((e) => e.textContent).find((text) => /^192\.0\.2\.0\/24 32 addresses ping PAR-1$/.test(text)) !== undefined`)
+		if n := eval[int](b, `document.querySelectorAll('#event-list a[data-ip^="192.0.2.6"], #event-list a[data-ip^="192.0.2.8"]').length`); n != 0 {
+			t.Errorf("%d of them have a row besides", n)
+		}
+		setRule(t, lab, silence(false, "192.0.2.64/27"))
+		b.untilClass(near, 70, pingHalf, "ok")
+		b.untilClass(near, 70, tcpHalf, "ok")
+	})
 	t.Run("the numbers are those of the API", func(t *testing.T) { b.t = t; pageNumbers(t, b) })
 	t.Run("the search shows what it means, also after a reload of the page", func(t *testing.T) {
 		b.t = t

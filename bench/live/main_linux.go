@@ -2,7 +2,8 @@
 // probes ten thousand addresses of a simulated internet (package netsim), once a second by ICMP and
 // once a minute by TCP, while nobody looks, while pages are open, and while there are also
 // a thousand subscribers of events that never read. Or it probes loopback addresses, by ICMP only: then no lab
-// takes a share of the machine. It prints a Markdown table. It needs root.
+// takes a share of the machine. Beside the exporter runs a loop that only sleeps: what is late there, too, the machine
+// is to blame for. It prints a Markdown table. It needs root.
 package main
 
 import (
@@ -59,15 +60,22 @@ func main() {
 	cli.Flag("profile", "Write a CPU profile of the exporter, from its start to its end, to this file.").StringVar(&o.profile)
 	child := cli.Command("prober", "The exporter; started by run.").Hidden()
 	child.Flag("config", "Configuration file.").Required().StringVar(&config)
+	idle := cli.Command("twin", "A loop that only sleeps; started by run.").Hidden()
+	rate := idle.Flag("rate", "Probes a second.").Int()
 
 	run := func(ctx context.Context) error { return measure(ctx, o) }
-	if kingpin.MustParse(cli.Parse(os.Args[1:])) == child.FullCommand() {
+	switch kingpin.MustParse(cli.Parse(os.Args[1:])) {
+	case child.FullCommand():
 		run = func(ctx context.Context) error { return prober(ctx, config, o.profile) }
-	} else if inside, err := netsim.Prepare(); !inside {
-		code, err := netsim.Reexec(nil)
-		fail(err)
-		os.Exit(code)
-	} else {
+	case idle.FullCommand():
+		run = func(context.Context) error { return beTwin(o.duration, *rate) }
+	default:
+		inside, err := netsim.Prepare()
+		if !inside {
+			code, err := netsim.Reexec(nil)
+			fail(err)
+			os.Exit(code)
+		}
 		fail(err)
 	}
 	runtime.LockOSThread() // the exporter is to die with the thread that starts it

@@ -130,8 +130,8 @@ func phases(ctx context.Context, o options) error {
 		probes = "loopback, ICMP every second"
 	}
 	fmt.Printf("%d addresses, %s; %s each.\n\n", o.prefixes*256, probes, o.duration)
-	fmt.Println("| | CPU | memory | probes | sent > 10 ms late | skipped | lost | B/s per page | frames | longest pause | latest frame | skips |")
-	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Println("| | CPU | memory | echoes | sent > 10 ms late | late in a loop that only sleeps | its longest pause | skipped | lost | B/s per page | frames | longest without a frame | latest frame | skips |")
+	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	for _, p := range []struct {
 		name          string
 		pages, silent int
@@ -162,6 +162,10 @@ func phase(ctx context.Context, name string, pages, silent int, o options) error
 	}
 	reading, cancel := context.WithTimeout(ctx, o.duration)
 	defer cancel()
+	wait, err := startTwin(ctx, o.duration, o.prefixes*256)
+	if err != nil {
+		return err
+	}
 	all := make([]page, pages)
 	var readers sync.WaitGroup
 	for i := range all {
@@ -170,11 +174,15 @@ func phase(ctx context.Context, name string, pages, silent int, o options) error
 	}
 	<-reading.Done()
 	readers.Wait()
+	beside, err := wait()
+	if err != nil {
+		return err
+	}
 	after, err := scrape()
 	if err != nil {
 		return err
 	}
-	row(name, before, after, all, o.duration)
+	row(name, before, after, all, beside, o.duration)
 	var failures []error
 	for i := range all {
 		failures = append(failures, all[i].err, all[i].pollErr)
@@ -182,7 +190,7 @@ func phase(ctx context.Context, name string, pages, silent int, o options) error
 	return errors.Join(append(failures, ctx.Err())...)
 }
 
-func row(name string, before, after map[string]*dto.MetricFamily, pages []page, duration time.Duration) {
+func row(name string, before, after map[string]*dto.MetricFamily, pages []page, beside twin, duration time.Duration) {
 	grown := func(metric string) float64 { return sum(after, metric) - sum(before, metric) }
 	probes, late := lags(after)
 	probesBefore, lateBefore := lags(before)
@@ -195,21 +203,24 @@ func row(name string, before, after map[string]*dto.MetricFamily, pages []page, 
 		total.late = max(total.late, p.late)
 	}
 	n := max(1, len(pages))
-	fmt.Printf("| %s | %.1f %% | %.0f MB | %d | %d | %.0f | %.0f | %.0f | %d | %v | %v | %d |\n", name,
+	fmt.Printf("| %s | %.1f %% | %.0f MB | %d | %d | %.0f | %v | %.0f | %.0f | %.0f | %d | %v | %v | %d |\n", name,
 		100*grown("process_cpu_seconds_total")/duration.Seconds(), sum(after, "process_resident_memory_bytes")/1e6,
-		probes-probesBefore, late-lateBefore, grown("prefix_exporter_skipped_probes_total"), grown("prefix_lost_total"),
+		probes-probesBefore, late-lateBefore, beside.late, beside.longest.Round(time.Millisecond), grown("prefix_exporter_skipped_probes_total"), grown("prefix_lost_total"),
 		float64(total.bytes)/float64(n)/duration.Seconds(), total.frames/n,
 		total.gap.Round(time.Millisecond), total.late.Round(time.Millisecond), total.skipped)
 }
 
-// lags returns how many probes were sent, and how many of them more than 10 ms late.
+// lags returns how many echo requests were sent, and how many of them more than 10 ms late.
 func lags(families map[string]*dto.MetricFamily) (all, late uint64) {
 	for _, m := range families["prefix_exporter_send_lag_seconds"].GetMetric() {
+		if !slices.ContainsFunc(m.GetLabel(), func(l *dto.LabelPair) bool { return l.GetValue() == "icmp" }) {
+			continue
+		}
 		h := m.GetHistogram()
 		all += h.GetSampleCount()
 		late += h.GetSampleCount()
 		for _, b := range h.Bucket {
-			if b.GetUpperBound() == 0.01 {
+			if b.GetUpperBound() == lateAfter.Seconds() {
 				late -= b.GetCumulativeCount()
 			}
 		}

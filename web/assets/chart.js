@@ -100,6 +100,11 @@ function words(probes, { minutes, loss }, i) {
   return [minute(minutes[0].from_unix + i * 60), ...parts, loss[i] && `${probes[0]} ${ratio(loss[i])} lost`].filter(Boolean).join(", ");
 }
 
+/** Which values have none beside them: a line does not show those. */
+function alone(values) {
+  return values.flatMap((v, i) => (v !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null ? [i] : []));
+}
+
 function hourSeries(Plot, { probes, minutes, loss, nominal, palette }) {
   const from = minutes[0].from_unix;
   const data = [Array.from({ length: minutes[0].rtt_seconds.length }, (_, i) => from + i * 60), loss];
@@ -110,7 +115,7 @@ function hourSeries(Plot, { probes, minutes, loss, nominal, palette }) {
     const colour = palette.series[i % palette.series.length];
     bands.push({ series: [data.length, data.length + 1], fill: `${colour}2b` });
     series.push({ stroke: "transparent", points: { show: false } }, { stroke: "transparent", points: { show: false } },
-      { stroke: colour, width: 1.75, points: { show: false } });
+      { stroke: colour, width: 1.75, points: { show: false, size: 4, fill: colour, filter: (chart, k) => alone(chart.data[k]) } });
     data.push(minutes[i].max_seconds, minutes[i].min_seconds, minutes[i].rtt_seconds);
   });
   if (nominal) {

@@ -1,7 +1,8 @@
-// The quiet list of events: the newest on top, each a link to what it is about.
+// The quiet list of events: the newest on top, each a link to what it is about. What happens to many addresses
+// of a prefix at once is one row.
 
 import { byId, h } from "./dom.js";
-import { clock, cause, probe as probeName } from "./format.js";
+import { cause, clock, count, probe as probeName } from "./format.js";
 
 /** How many are kept: what one scrolls through. Older ones are in the log and in Prometheus. */
 const KEPT = 200;
@@ -12,9 +13,17 @@ const PLAIN = ["answered", "timeout"];
 /** So many at once are not announced one by one. */
 const MANY = 5;
 
+/** So many addresses of a prefix to which the same happens within so long after the first become one row. */
+const FOLDED = 4;
+const FOLD_MS = 10_000;
+
+/** So many of them are named when one points at the row. */
+const NAMED = 20;
+
 export class EventList {
   #list = byId("event-list");
   #known = false;
+  #groups = new Map(); // of what happens now: by what its events have in common, {since, ips, items}
 
   constructor(settings, model) {
     this.settings = settings;
@@ -28,9 +37,13 @@ export class EventList {
     for (const row of this.#list.querySelectorAll(".fresh")) {
       row.classList.remove("fresh"); // the newest ones are
     }
-    this.#list.prepend(...events.slice(-KEPT).reverse().map((e) => this.row(e, this.#known)));
+    const height = this.#list.scrollHeight;
+    for (const item of this.#fold(events)) {
+      item.row = this.row(item.event, this.#known, [...item.ips]);
+      this.#list.prepend(item.row);
+    }
     if (scrolled > 0) { // whoever reads further down stays there
-      this.#list.scrollTop = scrolled + events.length * (this.#list.firstElementChild?.offsetHeight ?? 0);
+      this.#list.scrollTop = scrolled + this.#list.scrollHeight - height;
     }
     while (this.#list.children.length > KEPT) {
       this.#list.lastElementChild.remove();
@@ -38,22 +51,56 @@ export class EventList {
     this.#known = true;
   }
 
-  /** The row of an event. */
-  row(e, fresh = false) {
+  /** What gets a row, oldest first: {event, ips}, with ips only where one row stands for many addresses. */
+  #fold(events) {
+    const items = new Set();
+    for (const event of events) {
+      const group = this.#groupOf(event);
+      group.ips.add(event.ip);
+      let ips = [];
+      if (group.ips.size >= FOLDED) {
+        for (const item of group.items.splice(0)) {
+          items.delete(item);
+          item.row?.remove();
+        }
+        ips = group.ips;
+      }
+      const item = { event, ips };
+      group.items.push(item);
+      items.add(item);
+    }
+    return [...items].slice(-KEPT);
+  }
+
+  /** The group of an event, which begins with it if there is none. A route stands alone. */
+  #groupOf(e) {
+    const key = [e.type, e.prefix, e.probe, e.port, e.detail].join(" ");
+    const time = Date.parse(e.time);
+    let group = this.#groups.get(key);
+    if (!group || Math.abs(time - group.since) > FOLD_MS || !e.ip || e.type === "route") {
+      group = { since: time, ips: new Set(), items: [] };
+      this.#groups.set(key, group);
+    }
+    return group;
+  }
+
+  /** The row of an event, or of the newest one of those that have happened to more addresses. */
+  row(e, fresh = false, ips = []) {
     if (e.type === "missed") {
       return h("li", { class: "event", "data-type": "missed" }, h("span", {}), h("span", { class: "type" }, "–"), h("span", {}, `${e.missed} events were missed`));
     }
     const time = new Date(e.time);
-    const name = this.#name(e);
-    const what = e.probe && probeName({ probe: e.probe, port: e.port ?? 0 });
+    const many = ips.length > 0 && `${count(ips.length)} addresses`;
+    const name = this.#name(many ? { prefix: e.prefix } : e);
+    const what = [many, e.probe && probeName({ probe: e.probe, port: e.port ?? 0 })].filter(Boolean).join(" ");
     // What goes without saying is not said: that a probe was answered, or simply was not.
     const why = e.detail && !PLAIN.includes(e.detail) ? cause(e.detail) : "";
-    const target = e.ip && e.type !== "route"
+    const target = e.ip && !many && e.type !== "route"
       ? h("a", { href: this.settings.href({ ip: e.ip }), "data-ip": e.ip }, e.ip)
       : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, e.prefix ?? "");
-    const whole = [`${time.toLocaleString()}  ${e.type}`, [e.ip ?? e.prefix, name].filter(Boolean).join("  "),
-      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), e.from && `${e.from} → ${e.to}`];
-    return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, title: whole.filter(Boolean).join("\n") },
+    const whole = [`${time.toLocaleString()}  ${e.type}`, [many ? e.prefix : e.ip ?? e.prefix, name].filter(Boolean).join("  "),
+      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
+    return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, "data-count": ips.length || 1, title: whole.filter(Boolean).join("\n") },
       h("time", { datetime: e.time }, clock(time)), h("span", { class: "type" }, e.type),
       h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && [" ", h("span", { class: "of" }, name)]));
   }

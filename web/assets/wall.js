@@ -22,6 +22,9 @@ const PHONE_SCROLLED = { blocks: 5, mosaic: 2.5 };
 const SMALL = 90;
 const TINY = 56;
 
+/** One more block side by side is worth cells that are so much smaller: no room is left at the right. */
+const NEARLY = 0.88;
+
 /** What is left free below the blocks. */
 const BELOW = 8;
 
@@ -382,16 +385,18 @@ function fitBlocks(view, width, height, n, ratio) {
     const rows = Math.ceil(n / columnsOf(cell));
     return rows * (size(cell) + head + down) - down <= height;
   };
+  const acrossCell = (columns) => Math.floor((((width + across) / columns - across) * ratio) / 16); // as wide as the page
   const widest = Math.max(1, Math.floor((width * ratio) / 16));
   for (let cell = Math.min(widest, Math.floor(most * ratio)); cell >= least * ratio; cell--) {
     if (rowsFit(cell)) {
-      return { cell, columns: columnsOf(cell) };
+      const columns = columnsOf(cell);
+      const one = n > columns ? acrossCell(columns + 1) : 0;
+      return one >= cell * NEARLY ? { cell: one, columns: columns + 1 } : { cell, columns };
     }
   }
   const wanted = Math.round((width < NARROW ? PHONE_SCROLLED[view] : scrolled) * ratio);
   const columns = columnsOf(wanted);
-  const cell = Math.floor((((width + across) / columns - across) * ratio) / 16);
-  return { cell: Math.max(1, cell), columns };
+  return { cell: Math.max(1, acrossCell(columns)), columns };
 }
 
 /** The gap between blocks side by side: a little more than is needed, if they then end where the page does. */
