@@ -141,7 +141,7 @@ type chain struct {
 // same time, since the intervals are those that are shipped: the second exporter and the third have stories
 // of their own.
 func TestAlertsReachWhomTheyShould(t *testing.T) {
-	needsTime(t, 15*time.Minute) // five for itself, the rest for the tests behind it
+	netsim.RequireTime(t, 15*time.Minute) // five for itself, the rest for the tests behind it
 	netsim.RequireLab(t)
 	for n := range attempts {
 		if deadline, ok := t.Deadline(); ok && n > 0 && time.Until(deadline) < attemptTime {

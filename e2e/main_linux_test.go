@@ -93,21 +93,6 @@ func silence(silent bool, prefixes ...string) netsim.Rule {
 	return r
 }
 
-// needsTime skips a test for which the time limit of all tests leaves too little (a failure where
-// skips are): some wait for minutes, with the intervals that are shipped.
-func needsTime(t *testing.T, d time.Duration) {
-	t.Helper()
-	deadline, limited := t.Deadline()
-	if !limited || time.Until(deadline) >= d {
-		return
-	}
-	const why = "takes minutes: run go test with -timeout 30m"
-	if os.Getenv(netsim.NoSkipEnv) == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why + "; " + netsim.NoSkipEnv + "=1 makes this a failure")
-}
-
 // patience is how long a test waits for what must happen, on however busy a machine.
 const patience = 30 * time.Second
 

@@ -117,7 +117,7 @@ func (r *Recorder) MinutesAt(s *prefix.Series, place int) (minutes []Minute, new
 }
 
 // Reference returns a message of TypeReference with a code for each place that has this
-// reference, or an error if there is no such reference or no frame yet.
+// reference, of no series before the first frame, or an error if there is no such reference.
 func (r *Recorder) Reference(kind Reference) ([]byte, error) {
 	if !slices.Contains(References(), kind) {
 		return nil, fmt.Errorf("reference %q: must be one of %q", kind, References())

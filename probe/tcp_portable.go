@@ -78,7 +78,7 @@ func dial(ctx context.Context, a *turn[TCPTarget]) {
 	o, local := outcomeOfDial(err, took > t.Timeout)
 	switch {
 	case local:
-		l.countRefused(a.lane.at.String(), err)
+		l.countRefused(netip.AddrPortFrom(t.Addr, t.Port).String(), err)
 		a.packet(Packet{Event: "send_error", Err: err})
 		return
 	case o == prefix.Timeout && took > t.Timeout+stallAfter:

@@ -79,12 +79,13 @@ var modes = []struct {
 	engine string
 	mode   transmitMode
 	raw    bool
+	rare   bool // run only where there is time
 }{
 	{name: "dgram", engine: EngineBatch},
 	{name: "raw", engine: EngineBatch, raw: true},
 	{name: "kernel before 6.13", engine: EngineBatch, mode: transmitByLoop},
-	{name: "raw on a kernel before 6.13", engine: EngineBatch, mode: transmitByLoop, raw: true},
-	{name: "no transmit stamps", engine: EngineBatch, mode: transmitNone},
+	{name: "raw on a kernel before 6.13", engine: EngineBatch, mode: transmitByLoop, raw: true, rare: true},
+	{name: "no transmit stamps", engine: EngineBatch, mode: transmitNone, rare: true},
 }
 
 // eachMode runs a test in every mode of the batch engine.
@@ -92,6 +93,9 @@ func eachMode(t *testing.T, test func(t *testing.T, b *bench)) {
 	for _, m := range modes {
 		t.Run(m.name, func(t *testing.T) {
 			netsim.RequireLab(t)
+			if m.rare {
+				netsim.RequireTime(t, 15*time.Minute) // for all modes of all tests
+			}
 			if m.raw {
 				closePingGroups(t)
 			}

@@ -192,6 +192,7 @@ type eventWriter struct {
 	mu     sync.Mutex
 	stream *stream
 	left   uint64 // of the limit; 0: none
+	done   bool   // the limit is reached
 	buffer bytes.Buffer
 }
 
@@ -295,6 +296,9 @@ func (q *eventQuery) result(p *frame.Probe) []byte {
 func (w *eventWriter) write(missed uint64, n int, one func(i int) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.done { // by the other who writes
+		return errDone
+	}
 	w.buffer.Reset()
 	end := w.fill(missed, n, one)
 	if w.buffer.Len() > 0 {
@@ -328,6 +332,7 @@ func (w *eventWriter) record(id uint64, typ string, data []byte) error {
 	switch w.left {
 	case 0: // no limit
 	case 1:
+		w.done = true
 		return errDone
 	default:
 		w.left--
@@ -356,12 +361,12 @@ func encode(v any) []byte {
 	return data
 }
 
-// beat tells a browser, and whatever is between, that the stream lives.
+// beat tells the client, and whatever is between, that the stream lives.
 func (w *eventWriter) beat() error {
-	if !w.query.browser {
-		return nil
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !w.query.browser {
+		return w.stream.write([]byte("\n"))
+	}
 	return w.stream.write([]byte(": heartbeat\n\n"))
 }

@@ -238,7 +238,7 @@ func TestSingleResults(t *testing.T) {
 func TestASilentStreamHasAHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		for accept, want := range map[string]string{"text/event-stream": ": heartbeat\n\n: heartbeat\n\n", "*/*": ""} {
+		for accept, want := range map[string]string{"text/event-stream": ": heartbeat\n\n: heartbeat\n\n", "*/*": "\n\n"} {
 			ctx, cancel := context.WithTimeout(t.Context(), 2*heartbeat+time.Second)
 			r := httptest.NewRequestWithContext(ctx, "GET", "/api/v1/events", nil)
 			r.Header.Set("Accept", accept)

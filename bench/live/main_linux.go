@@ -33,6 +33,7 @@ const address = "127.0.0.1:10240"
 
 type options struct {
 	prefixes, pages, silent int
+	turns                   int
 	duration                time.Duration
 	loopback                bool
 	profile                 string
@@ -56,6 +57,7 @@ func main() {
 	cli.Flag("pages", "How many pages are open: WebSockets that read all frames, and ask for the summary.").Default("20").IntVar(&o.pages)
 	cli.Flag("silent", "How many subscribers of events never read.").Default("1000").IntVar(&o.silent)
 	cli.Flag("duration", "How long each of the three phases lasts.").Default("30s").DurationVar(&o.duration)
+	cli.Flag("turns", "How many times the three phases pass.").Default("1").IntVar(&o.turns)
 	cli.Flag("loopback", "Probe loopback addresses, which the kernel answers, instead of those of a lab; no TCP.").BoolVar(&o.loopback)
 	cli.Flag("profile", "Write a CPU profile of the exporter, from its start to its end, to this file.").StringVar(&o.profile)
 	child := cli.Command("prober", "The exporter; started by run.").Hidden()

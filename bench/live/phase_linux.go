@@ -123,7 +123,7 @@ func subscribe(n int, prefix string) (closeAll func(), err error) {
 	return closeAll, nil
 }
 
-// phases lets three phases pass and prints a row for each.
+// phases lets the phases pass, in turns, and prints a row for each.
 func phases(ctx context.Context, o options) error {
 	probes := "ICMP every second, TCP 80 and 443 every minute"
 	if o.loopback {
@@ -132,16 +132,18 @@ func phases(ctx context.Context, o options) error {
 	fmt.Printf("%d addresses, %s; %s each.\n\n", o.prefixes*256, probes, o.duration)
 	fmt.Println("| | CPU | memory | echoes | sent > 10 ms late | late in a loop that only sleeps | its longest pause | skipped | lost | B/s per page | frames | longest without a frame | latest frame | skips |")
 	fmt.Println("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
-	for _, p := range []struct {
-		name          string
-		pages, silent int
-	}{
-		{"nobody looks", 0, 0},
-		{fmt.Sprintf("%d pages", o.pages), o.pages, 0},
-		{fmt.Sprintf("%d pages, %d silent subscribers", o.pages, o.silent), o.pages, o.silent},
-	} {
-		if err := phase(ctx, p.name, p.pages, p.silent, o); err != nil {
-			return err
+	for range o.turns {
+		for _, p := range []struct {
+			name          string
+			pages, silent int
+		}{
+			{"nobody looks", 0, 0},
+			{fmt.Sprintf("%d pages", o.pages), o.pages, 0},
+			{fmt.Sprintf("%d pages, %d silent subscribers", o.pages, o.silent), o.pages, o.silent},
+		} {
+			if err := phase(ctx, p.name, p.pages, p.silent, o); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

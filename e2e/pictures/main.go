@@ -31,8 +31,8 @@ type picture struct {
 	settle time.Duration
 }
 
-// pictures returns all of them. Those that the README shows are twice as fine as their width.
-func pictures() []picture {
+// pictures returns all of them, by what the exporter probes: the lively /24s, or forty.
+func pictures() map[string][]picture {
 	const (
 		drawn    = `document.querySelector("#connection").dataset.state === "live"`
 		unfolded = `document.querySelector("[data-unfolded] canvas")?.height > 200`
@@ -42,26 +42,32 @@ func pictures() []picture {
 	light := wide
 	light.Dark = false
 	phone := chromium.Screen{Width: 390, Height: 844, Scale: 2, Dark: true, Mobile: true}
-	return []picture{
+	full := chromium.Screen{Width: 1440, Height: 810, Scale: 4. / 3, Dark: true}
+	return map[string][]picture{"forty": {{"forty.png", "/", full, drawn, 25 * time.Second}}, "lively": {
 		{"page.png", "/", wide, drawn, 25 * time.Second},
 		{"page-light.png", "/?sort=worst", light, drawn, 10 * time.Second},
 		{"page-phone.png", "/", phone, drawn, 4 * time.Second},
 		{"block.png", "/?prefix=203.0.113.0/24&tab=minute", wide, unfolded, 3 * time.Second},
 		{"address.png", "/ip/198.51.100.7", chromium.Screen{Width: 1280, Height: 860, Scale: 1.5, Dark: true}, opened, 3 * time.Second},
-	}
+	}}
 }
 
 func main() {
 	url := flag.String("url", "http://127.0.0.1:10240", "the exporter")
 	dir := flag.String("dir", "docs/pictures", "where the pictures go")
+	set := flag.String("set", "lively", "which pictures: lively, forty")
 	flag.Parse()
-	if err := run(*url, *dir); err != nil {
+	if err := run(*url, *dir, *set); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
 		os.Exit(1)
 	}
 }
 
-func run(url, dir string) (err error) {
+func run(url, dir, set string) (err error) {
+	wanted, ok := pictures()[set]
+	if !ok {
+		return fmt.Errorf("set %q: must be lively or forty", set)
+	}
 	profile, err := os.MkdirTemp("", "pictures-")
 	if err != nil {
 		return err
@@ -72,7 +78,7 @@ func run(url, dir string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	for _, p := range pictures() {
+	for _, p := range wanted {
 		if err := p.take(ctx, url, dir); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}

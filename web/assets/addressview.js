@@ -26,7 +26,7 @@ export class AddressView {
   #dials = [];
   #chart = null;
   #ip = "";
-  #probes = ""; // those that are shown
+  #shape = ""; // the probes that are shown, and whether there is a nominal RTT
 
   constructor(element, { model, cache, settings, wall, events }) {
     Object.assign(this, { element, model, cache, settings, wall, events });
@@ -70,7 +70,7 @@ export class AddressView {
   }
 
   #dropChart() {
-    this.#chart?.then((chart) => chart.destroy());
+    this.#chart?.then((chart) => chart.destroy(), () => {});
     this.#chart = null;
   }
 
@@ -86,9 +86,9 @@ export class AddressView {
         return;
       }
       const prefix = prefixes.prefixes.find((p) => p.prefix === data.prefix);
-      const probes = data.probes.map(format.probe).join(" ");
-      if (!this.built || probes !== this.#probes) { // a reload may have added a port
-        this.#probes = probes;
+      const shape = [...data.probes.map(format.probe), data.nominal_rtt_seconds && "nominal"].filter(Boolean).join(" ");
+      if (!this.built || shape !== this.#shape) { // a reload may have added a port
+        this.#shape = shape;
         this.#dropChart();
         this.#build(data);
       }
@@ -129,7 +129,7 @@ export class AddressView {
       h("header", {}, h("h2", {}, data.ip), this.name, this.states, this.facts),
       h("div", { class: "row" },
         h("section", { class: "card" }, h("h3", {}, "Last 60 seconds", this.circles), h("div", { class: "dials" }, this.#dials.map((d) => d.element))),
-        h("section", { class: "card" }, h("h3", {}, "Last hour", this.readout, chartKeys(data.probes)), this.chartBox, this.stripBox)),
+        h("section", { class: "card" }, h("h3", {}, "Last hour", this.readout, chartKeys(data)), this.chartBox, this.stripBox)),
       h("section", { class: "card" }, h("h3", {}, "Numbers", h("small", {}, "of the last hour")), this.numbers),
       h("div", { class: "row even" },
         h("section", { class: "card" }, this.routes),
@@ -155,15 +155,22 @@ export class AddressView {
 
   #drawChart() {
     const { data } = this;
-    const now = { minutes: data.probes.map((p) => p.minutes), loss: data.probes[0].minutes.loss_ratio.map((l) => l || null) };
+    const now = {
+      minutes: data.probes.map((p) => p.minutes), loss: data.probes[0].minutes.loss_ratio.map((l) => l || null), nominal: data.nominal_rtt_seconds,
+    };
     if (this.#chart) {
-      this.#chart.then((chart) => chart.update(now));
-    } else {
-      this.#chart = hourChart(this.chartBox, {
-        probes: data.probes.map(format.probe), ...now, nominal: data.nominal_rtt_seconds, palette: this.wall.palette, height: CHART_HEIGHT,
-        point: (text) => setText(this.readout, text || HOUR_NOTE),
-      });
+      this.#chart.then((chart) => chart.update(now), () => {}); // that it failed has been said
+      return;
     }
+    const chart = hourChart(this.chartBox, {
+      probes: data.probes.map(format.probe), ...now, palette: this.wall.palette, height: CHART_HEIGHT,
+      point: (text) => setText(this.readout, text || HOUR_NOTE),
+    });
+    this.#chart = chart;
+    chart.catch((error) => { // the next answer makes it again
+      console.error(error);
+      this.#chart = this.#chart === chart ? null : this.#chart;
+    });
   }
 
   /** Takes the newest second. */
@@ -213,7 +220,7 @@ export class AddressView {
       dial.draw({
         reference, palette: this.wall.palette,
         classOf: (seconds) => (s ? this.model.classOfSeconds(s, found.place, seconds) : stepOf(seconds / (reference || seconds))),
-        errorClass: (cause) => (cause === "timeout" ? LOST : ERROR),
+        errorClass: lossClass,
       });
       setText(note, format.probe(probe));
       if (probe === this.#dials[0].probe) {
@@ -248,6 +255,12 @@ export class AddressView {
           c.fillStyle = this.wall.palette.classes[cls];
           c.fillRect(left + i * column, row * STRIP_ROW + 3, column - 1, STRIP_ROW - 5);
         }
+        const lost = p.minutes.loss_ratio[i];
+        if (lost > 0 && lost < 1) { // the part of the minute that was lost
+          const part = Math.max(1, (column - 1) * lost);
+          c.fillStyle = this.wall.palette.classes[lossClass(p.minutes.error[i])];
+          c.fillRect(left + (i + 1) * column - 1 - part, row * STRIP_ROW + 3, part, STRIP_ROW - 5);
+        }
       });
     });
   }
@@ -262,11 +275,17 @@ export class AddressView {
   }
 }
 
-/** What the lines of the chart are. */
-function chartKeys(probes) {
+/** The class of a loss: nobody said anything, or somebody said that it does not work. */
+function lossClass(cause) {
+  return cause === "timeout" ? LOST : ERROR;
+}
+
+/** What the lines of the chart are. Losses are those of the first probe; the strip below has all. */
+function chartKeys({ probes, nominal_rtt_seconds: nominal }) {
   return h("span", { class: "keys" },
     probes.map((p, i) => h("span", {}, h("i", { "data-series": i % 6 }), format.probe(p))),
-    h("span", {}, h("i", { "data-series": "loss" }), "loss"), h("span", {}, h("i", { "data-series": "nominal" }), "nominal"));
+    h("span", {}, h("i", { "data-series": "loss" }), `${format.probe(probes[0])} loss`),
+    nominal && h("span", {}, h("i", { "data-series": "nominal" }), "nominal"));
 }
 
 /** All numbers of all probes: of the address, its prefix, and everything. */

@@ -62,11 +62,16 @@ export function every(ms, job) {
   let timer = 0;
   let ended = false;
   const turn = async () => {
-    if (!document.hidden) {
-      await job();
-    }
-    if (!ended) {
-      timer = setTimeout(turn, ms);
+    try {
+      if (!document.hidden) {
+        await job();
+      }
+    } catch (error) {
+      reportError(error); // for the console: the next turn may be better
+    } finally {
+      if (!ended) {
+        timer = setTimeout(turn, ms);
+      }
     }
   };
   turn();

@@ -1,7 +1,7 @@
 // One block on the page: its title, its canvas, the ring around the cell that one looks at.
 
 import { h, setText } from "./dom.js";
-import { DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, WEIGHTS } from "./ladder.js";
+import { DARK, DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, WAITING, WEIGHTS } from "./ladder.js";
 import { paintBlock, PLACES } from "./paint.js";
 
 /** What a badge counts, each with its name: that of which the block has most, by weight. */
@@ -11,6 +11,9 @@ const BADGES = [
   { cls: "slow2", name: "slow", classes: [SLOW1, SLOW2, SLOW3] },
   { cls: "lost", name: "lost", classes: [LOST] },
 ];
+
+/** What is no trouble and has no badge, but is not well either. */
+const SILENT = [{ name: "dark", classes: [DARK] }, { name: "waiting", classes: [WAITING] }];
 
 export class BlockView {
   mask = true; // true, or a flag for each place that the search means
@@ -32,7 +35,7 @@ export class BlockView {
         ...Object.entries(info.labels ?? {}).map(([k, v]) => `${k}: ${v}`)].filter(Boolean).join("\n"),
       onclick: () => on.unfold(this),
     }, info.name ? [h("b", {}, info.name), " ", h("span", { class: "cidr" }, block.prefix.split("/")[0], h("span", { class: "mask" }, `/${block.range.length}`))] : h("b", {}, block.prefix));
-    this.element = h("section", { class: "block", "aria-label": block.title, "data-prefix": block.prefix },
+    this.element = h("section", { class: "block", role: "group", "aria-label": block.title, "data-prefix": block.prefix },
       h("header", {}, this.title, this.badge, this.pin), h("div", { class: "cells" }, this.canvas, this.ring));
     this.canvas.addEventListener("pointermove", (e) => on.hover(this, this.under(e), e));
     this.canvas.addEventListener("pointerleave", (e) => on.leave(this, e));
@@ -86,7 +89,8 @@ export class BlockView {
     setText(this.badge, worst ? String(n) : "");
     this.badge.dataset.cls = worst?.cls ?? "";
     this.badge.title = worst ? `${n} ${n === 1 ? "address" : "addresses"} ${worst.name}` : "";
-    this.canvas.setAttribute("aria-label", `${this.block.title}, ${worst ? `${n} ${worst.name}` : "all well"}. Arrow keys move between addresses.`);
+    const silent = SILENT.filter((s) => counts[s.classes[0]] > 0).map((s) => `${this.#addresses(s.classes)} ${s.name}`).join(", ");
+    this.canvas.setAttribute("aria-label", `${this.block.title}, ${worst ? `${n} ${worst.name}` : silent || "all well"}. Arrow keys move between addresses.`);
   }
 
   /** How many addresses have a probe of one of these classes. */

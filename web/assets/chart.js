@@ -4,14 +4,20 @@ import { LOST } from "./ladder.js";
 import { minute, ratio, rtt } from "./format.js";
 
 let library = null;
+let failures = 0;
 
-/** The uPlot class. */
+/** The uPlot class. If it cannot be had, the next call asks again, by another name: browsers remember failures. */
 export function plot() {
-  library ??= import("./vendor/uplot/uPlot.esm.js").then((module) => module.default);
+  const name = `./vendor/uplot/uPlot.esm.js${failures > 0 ? `?again=${failures}` : ""}`;
+  library ??= import(name).then((module) => module.default, (error) => {
+    library = null;
+    failures++;
+    throw error;
+  });
   return library;
 }
 
-/** A sparkline: mean RTT of each second, lost probes as bars from below. */
+/** A sparkline: mean RTT of each second, lost probes as bars from below; data is [times, lost, means]. */
 export async function sparkline(element, colour, bad) {
   const Plot = await plot();
   const size = () => ({ width: element.clientWidth, height: element.clientHeight });
@@ -26,8 +32,18 @@ export async function sparkline(element, colour, bad) {
       { scale: "lost", stroke: bad, fill: bad, width: 1, points: { show: false }, paths: Plot.paths.bars({ size: [1, 3], align: 0 }) },
       { scale: "y", stroke: colour, width: 1.25, points: { show: false }, spanGaps: true }],
   }, [[], [], []], element);
-  new ResizeObserver(() => chart.setSize(size())).observe(element);
-  return chart;
+  const observer = new ResizeObserver(() => chart.setSize(size()));
+  observer.observe(element);
+  return {
+    update: (data, x) => chart.batch(() => {
+      chart.setData(data, true);
+      chart.setScale("x", x);
+    }),
+    destroy: () => {
+      observer.disconnect();
+      chart.destroy();
+    },
+  };
 }
 
 /** Room around a line, so that a quiet one lies in the middle and noise does not look like trouble. */
@@ -58,9 +74,10 @@ function roundOnly(_, splits) {
 }
 
 /**
- * The last hour of an address: of each probe the mean as a line and minimum to maximum as a band, its
- * lost share as bars, the reference as a dashed line. The scale is logarithmic, as the ladder of colours
- * is: one slow answer does not flatten all others.
+ * The last hour of an address: of each probe the mean as a line and minimum to maximum as a band, the
+ * lost share of the first one as bars, the nominal RTT as a dashed line. The scale is logarithmic, as the
+ * ladder of colours is: one slow answer does not flatten all others. An update is {minutes, loss, nominal},
+ * with a nominal RTT if there was one at first.
  * @param point is called with what is under the pointer, in words
  */
 export async function hourChart(element, { probes, minutes, loss, nominal, palette, height, point }) {
@@ -82,7 +99,7 @@ export async function hourChart(element, { probes, minutes, loss, nominal, palet
   return {
     update: (now) => {
       shown = now;
-      chart.setData(hourSeries(Plot, { probes, palette, nominal, ...now }).data);
+      chart.setData(hourSeries(Plot, { probes, palette, ...now }).data);
     },
     destroy: () => {
       observer.disconnect();

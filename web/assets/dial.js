@@ -13,6 +13,7 @@ const HUB = 0.3;
 export class Dial {
   seconds = new Map(); // by Unix second: {rtt} or {cause}
   now = 0;
+  #told = 0; // the newest second of which the API has told all that was known at its end
 
   constructor(canvas, size) {
     this.canvas = canvas;
@@ -24,22 +25,30 @@ export class Dial {
     this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
 
-  /** Takes the seconds of the API: {from_unix, rtt_seconds, error}. */
+  /**
+   * Takes the seconds of the API: {from_unix, rtt_seconds, error}. Its results stand where they were sent, those
+   * of frames where they were decided, which may be seconds later. So what it has nothing of goes, but for the
+   * newest second, which was not over.
+   */
   take({ from_unix: from, rtt_seconds: rtts, error }) {
+    const newest = from + rtts.length - 1;
     rtts.forEach((value, i) => {
       if (value !== null) {
         this.seconds.set(from + i, { rtt: value });
       } else if (error[i]) {
         this.seconds.set(from + i, { cause: error[i] });
+      } else if (from + i < newest) {
+        this.seconds.delete(from + i);
       }
     });
-    this.now = Math.max(this.now, from + rtts.length - 1);
+    this.now = Math.max(this.now, newest);
+    this.#told = Math.max(this.#told, newest - 1);
   }
 
   /** Takes the result of a second that has just come; null: there was none. */
   push(unix, result) {
     this.now = Math.max(this.now, unix);
-    if (result) {
+    if (result && unix > this.#told) {
       this.seconds.set(unix, result);
     }
     for (const second of this.seconds.keys()) {
@@ -59,7 +68,7 @@ export class Dial {
     const middle = size / 2;
     const rim = middle - 4;
     const hub = rim * HUB;
-    const shown = [...this.seconds].filter(([unix]) => unix > this.now - SECTORS && unix <= this.now);
+    const shown = [...this.seconds].filter(([unix]) => unix > this.now - SECTORS && unix <= this.now).sort(([a], [b]) => a - b);
     const highest = Math.max(...shown.map(([, s]) => s.rtt ?? 0), (reference ?? 0) * 2.2, 1e-6);
     const radius = (seconds) => hub + (rim - hub) * (seconds / highest);
     c.clearRect(0, 0, size, size);

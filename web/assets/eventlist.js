@@ -1,7 +1,7 @@
 // The quiet list of events: the newest on top, each a link to what it is about. What happens to many addresses
 // of a prefix at once is one row.
 
-import { byId, h } from "./dom.js";
+import { byId, h, refill } from "./dom.js";
 import { cause, clock, count, probe as probeName } from "./format.js";
 
 /** How many are kept: what one scrolls through. Older ones are in the log and in Prometheus. */
@@ -22,7 +22,7 @@ const NAMED = 20;
 
 export class EventList {
   #list = byId("event-list");
-  #known = false;
+  #log = byId("events");
   #groups = new Map(); // of what happens now: by what its events have in common, {since, ips, items}
 
   constructor(settings, model) {
@@ -30,17 +30,16 @@ export class EventList {
     this.model = model;
   }
 
-  /** Takes events, oldest first. */
-  take(events) {
-    this.#list.setAttribute("aria-live", this.#known && events.length < MANY ? "polite" : "off");
+  /** Takes events, oldest first. fresh: they happen now, and are not what was before the page was opened. */
+  take(events, fresh) {
+    this.#log.setAttribute("aria-live", fresh && events.length < MANY ? "polite" : "off");
     const scrolled = this.#list.scrollTop;
     for (const row of this.#list.querySelectorAll(".fresh")) {
       row.classList.remove("fresh"); // the newest ones are
     }
     const height = this.#list.scrollHeight;
     for (const item of this.#fold(events)) {
-      item.row = this.row(item.event, this.#known, [...item.ips]);
-      this.#list.prepend(item.row);
+      this.#show(item, fresh);
     }
     if (scrolled > 0) { // whoever reads further down stays there
       this.#list.scrollTop = scrolled + this.#list.scrollHeight - height;
@@ -48,40 +47,72 @@ export class EventList {
     while (this.#list.children.length > KEPT) {
       this.#list.lastElementChild.remove();
     }
-    this.#known = true;
   }
 
-  /** What gets a row, oldest first: {event, ips}, with ips only where one row stands for many addresses. */
+  /** Puts an item on top: in the row that it has, or a new one. The keyboard stays in a row that it is in. */
+  #show(item, fresh) {
+    const row = this.row(item.event, fresh, [...item.ips]);
+    if (!item.row) {
+      item.row = row;
+      this.#list.prepend(row);
+      return;
+    }
+    const had = hasKeyboard(item.row);
+    for (const { name, value } of row.attributes) {
+      item.row.setAttribute(name, value);
+    }
+    refill(item.row, [...row.children]);
+    if (this.#list.firstElementChild !== item.row) {
+      this.#list.prepend(item.row);
+    }
+    if (had && !hasKeyboard(item.row)) {
+      item.row.querySelector("a").focus({ preventScroll: true });
+    }
+  }
+
+  /** What gets a row, oldest first: {event, ips, row}, with ips only where one row stands for many addresses. */
   #fold(events) {
     const items = new Set();
     for (const event of events) {
+      const item = { event, ips: [], row: null };
       const group = this.#groupOf(event);
-      group.ips.add(event.ip);
-      let ips = [];
-      if (group.ips.size >= FOLDED) {
-        for (const item of group.items.splice(0)) {
-          items.delete(item);
-          item.row?.remove();
-        }
-        ips = group.ips;
+      if (group?.ips.add(event.ip).size >= FOLDED) {
+        const old = group.items.splice(0);
+        const rows = old.map((o) => o.row).filter(Boolean);
+        item.ips = group.ips;
+        item.row = rows.find(hasKeyboard) ?? rows.at(-1) ?? null;
+        rows.filter((row) => row !== item.row).forEach((row) => row.remove());
+        old.forEach((o) => items.delete(o));
       }
-      const item = { event, ips };
-      group.items.push(item);
+      group?.items.push(item);
       items.add(item);
     }
+    this.#forget(Date.parse(events.findLast((e) => e.time)?.time));
     return [...items].slice(-KEPT);
   }
 
-  /** The group of an event, which begins with it if there is none. A route stands alone. */
+  /** The group of an event, which begins with it if there is none. What is not of an address, and a route, stands alone: null. */
   #groupOf(e) {
+    if (!e.ip || e.type === "route") {
+      return null;
+    }
     const key = [e.type, e.prefix, e.probe, e.port, e.detail].join(" ");
     const time = Date.parse(e.time);
     let group = this.#groups.get(key);
-    if (!group || Math.abs(time - group.since) > FOLD_MS || !e.ip || e.type === "route") {
+    if (!group || Math.abs(time - group.since) > FOLD_MS) {
       group = { since: time, ips: new Set(), items: [] };
       this.#groups.set(key, group);
     }
     return group;
+  }
+
+  /** Drops the groups that no event of this time would join, in milliseconds. */
+  #forget(time) {
+    for (const [key, group] of this.#groups) {
+      if (Math.abs(time - group.since) > FOLD_MS) {
+        this.#groups.delete(key);
+      }
+    }
   }
 
   /** The row of an event, or of the newest one of those that have happened to more addresses. */
@@ -99,7 +130,7 @@ export class EventList {
       ? h("a", { href: this.settings.href({ ip: e.ip }), "data-ip": e.ip }, e.ip)
       : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, e.prefix ?? "");
     const whole = [`${time.toLocaleString()}  ${e.type}`, [many ? e.prefix : e.ip ?? e.prefix, name].filter(Boolean).join("  "),
-      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
+      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), !many && e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
     return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, "data-count": ips.length || 1, title: whole.filter(Boolean).join("\n") },
       h("time", { datetime: e.time }, clock(time)), h("span", { class: "type" }, e.type),
       h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && [" ", h("span", { class: "of" }, name)]));
@@ -113,4 +144,9 @@ export class EventList {
     const place = e.ip ? block.place(e.ip) : -1;
     return (place >= 0 && block.nameOf(place)) || block.info.name || "";
   }
+}
+
+/** Says whether the keyboard is in an element. */
+function hasKeyboard(element) {
+  return element.contains(document.activeElement);
 }

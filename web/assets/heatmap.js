@@ -124,7 +124,8 @@ export class Heatmap {
     if (row.losses[i] === null || row.losses[i] === undefined) {
       return dark ? DARK : NONE;
     }
-    if (dark) {
+    // An hour counts no loss of an address that was dark then: what it has is of another time than now.
+    if (dark && this.data.step_seconds === 1) {
       return DARK;
     }
     if (says(row.causes[i])) {

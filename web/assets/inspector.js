@@ -73,7 +73,8 @@ export class Inspector {
   }
 
   #showTip(current, event) {
-    this.#tip.hidden = !current || !event || event.pointerType === "touch";
+    // A click does not tell its pointer everywhere: of clicks only a touch comes here.
+    this.#tip.hidden = !current || !event || (event.pointerType ?? "touch") === "touch";
     if (this.#tip.hidden) {
       return;
     }
@@ -135,9 +136,18 @@ export class Inspector {
       }
     } catch (error) {
       if (turn === this.#turn) {
-        fill(this.#panel, h("h2", {}, look ? look.block.ip(look.place) : "Everything"), h("p", { class: "bad" }, error.message));
+        this.#fail(look ? look.block.ip(look.place) : "", probe, error);
       }
     }
+  }
+
+  /** Says why there are no numbers. Those that there are stay: that the connection is gone is said elsewhere. */
+  #fail(ip, probe, error) {
+    if (this.#panel.dataset.ip === ip && this.#panel.dataset.probe === `${probe.probe}/${probe.port}`) {
+      return;
+    }
+    delete this.#panel.dataset.ip;
+    fill(this.#panel, h("h2", {}, ip || "Everything"), h("p", { class: "bad" }, error.message));
   }
 
   #kind = 0; // which probe is shown while one looks at nothing

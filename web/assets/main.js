@@ -22,8 +22,8 @@ import { makeHelp } from "./help.js";
 import { showLegend } from "./legend.js";
 import { soleAddress } from "./query.js";
 
-/** How many events are asked for at first. */
-const RECENT_EVENTS = 100;
+/** How many events are asked for at first: some rows are made of hundreds, one for each address and probe. */
+const RECENT_EVENTS = 2000;
 
 /** A summary goes through all addresses: not more often than one reads it. */
 const SUMMARY_MS = 4000;
@@ -54,7 +54,7 @@ class Page {
     this.references = new References(this.model, this.settings, () => this.referenceChanged());
     this.unfolded = null;
     this.frames = new Frames(this.model, { changed: (kind) => this.changed(kind), status: (s) => this.connection(s) });
-    this.events = new Events({ recent: RECENT_EVENTS, take: (events) => this.eventList.take(events) });
+    this.events = new Events({ recent: RECENT_EVENTS, take: (events, fresh) => this.eventList.take(events, fresh) });
   }
 
   start() {
@@ -65,6 +65,7 @@ class Page {
     this.frames.connect();
     every(SUMMARY_MS, () => this.summary(SUMMARY_MS - 500));
     every(TABLE_MS, () => this.tableView.refresh());
+    new ResizeObserver(() => reachable(byId("trends"))).observe(byId("trends"));
   }
 
   /** Shows a summary that is at most so many milliseconds old. That there is none, the connection says. */
@@ -108,6 +109,12 @@ class Page {
     byId("wall").before(this.#gone);
     byId("wall").addEventListener("focusin", (event) => this.focused(event.target));
     byId("wall").addEventListener("focusout", () => this.wall.focusLost());
+    byId("wall").addEventListener("pointerdown", (event) => {
+      this.#pointer = event.pointerType;
+      if (!byId("inspector").classList.contains("sheet")) {
+        this.#touched = ""; // it has been closed since
+      }
+    });
     // On a phone the numbers cover the page: a touch beside the cells closes them.
     document.addEventListener("click", (event) => {
       if (!event.target.closest("#wall canvas, #inspector")) {
@@ -179,10 +186,14 @@ class Page {
     this.wall.focus(view, place, (series + 1) % view.block.seriesAt(place).length);
   }
 
+  #pointer = ""; // the type of the pointer that was last down: a click does not tell everywhere
+  #touched = ""; // the cell whose numbers a touch has shown
+
   /** A click on a cell. The first touch only looks at it: there is no pointer that hovers. */
   click(view, place, event) {
-    if (event.pointerType === "touch" && this.touched !== `${view.block.prefix} ${place}`) {
-      this.touched = `${view.block.prefix} ${place}`;
+    const cell = `${view.block.prefix} ${place}`;
+    if ((event.pointerType ?? this.#pointer) === "touch" && this.#touched !== cell) {
+      this.#touched = cell;
       this.wall.look(view, place, 0, event);
       byId("inspector").classList.add("sheet");
       return;
@@ -346,6 +357,7 @@ class Page {
     this.inspector.reset();
     this.wall.build();
     this.trends.build(this.wall.palette);
+    reachable(byId("trends"));
     this.references.again();
     if (this.model.blocks.length === 0) {
       fill(byId("wall"), emptyNote("No prefix is configured."));
@@ -377,6 +389,15 @@ class Page {
     this.trends.restyle(this.wall.palette);
     this.unfolded?.restyle();
     this.address.restyle();
+  }
+}
+
+/** Lets the Tab key come to an element as long as there is something to scroll. */
+function reachable(element) {
+  if (element.scrollWidth > element.clientWidth) {
+    element.tabIndex = 0;
+  } else {
+    element.removeAttribute("tabindex");
   }
 }
 

@@ -3,17 +3,21 @@
 
 import { eachCode, parsePlaces } from "./frame.js";
 import { addressAt, parseAddress, parsePrefix } from "./address.js";
-import { CLASSES, NONE, WEIGHTS, Scale } from "./ladder.js";
+import { CLASSES, NONE, WAITING, WEIGHTS, Scale } from "./ladder.js";
 
 const PLACES = 256;
 
 /** What an RTT can be compared with. */
 export const REFERENCES = ["nominal", "min", "mean", "max", "last", "variation"];
 
+/** What must be fetched for each reference; "last" is known from the frames. */
+export const NEEDS = { nominal: ["nominal"], min: ["min"], mean: ["mean"], max: ["max"], last: [], variation: ["mean", "variation"] };
+
 /** Series is one probe of one block: the newest code of every place. */
 class Series {
-  constructor(block, { probe, port, places }, kind) {
+  constructor(block, { probe, port, places }, kind, scale) {
     this.block = block;
+    this.scale = scale;
     this.probe = probe;
     this.port = port;
     this.configured = places ? parsePlaces(places) : block.configured; // a part of a block may have fewer probes
@@ -23,6 +27,12 @@ class Series {
     this.classes = new Uint8Array(PLACES);
     this.times = new Float64Array(PLACES); // of the newest codes, in Unix seconds; 0: not known
     this.references = new Map(); // by name, as codes
+    this.compared = false; // whether what its RTTs are compared with has come; an address of it may have none even so
+  }
+
+  /** The state of a place in words; "" if it has no such probe. */
+  state(place) {
+    return this.configured[place] ? this.scale.state(this.codes[place]).state : "";
   }
 
   /** Keeps what is known of addresses that a reload has left, until a full frame and references come. */
@@ -166,7 +176,7 @@ export class Model {
         kinds.set(key, new Kind(s.probe, s.port));
       }
       const block = this.blocks[s.prefix];
-      const series = new Series(block, s, kinds.get(key));
+      const series = new Series(block, s, kinds.get(key), this.scale);
       block.series.push(series);
       series.keep(old.get(`${block.prefix} ${key}`));
       return series;
@@ -237,6 +247,11 @@ export class Model {
     this.#reclassify();
   }
 
+  /** Whether the reference of all series has come. */
+  get compared() {
+    return this.series.every((s) => s.compared);
+  }
+
   /** The reference of a place in seconds; null: unknown. Of a variation: the mean. */
   referenceSeconds(series, place) {
     const name = this.reference === "variation" ? "mean" : this.reference;
@@ -275,6 +290,9 @@ export class Model {
       return NONE;
     }
     const code = s.codes[place];
+    if (code >= this.scale.first && !s.compared) {
+      return WAITING; // green would say that it is well
+    }
     if (this.reference === "variation") {
       return this.scale.classifyVariation(code,
         this.#referenceCode(s, place, "mean"), this.#referenceCode(s, place, "variation"));
@@ -314,6 +332,7 @@ export class Model {
       block.stale = block.changed = true;
     }
     for (const s of this.series) {
+      s.compared = NEEDS[this.reference].every((name) => s.references.has(name));
       for (let place = 0; place < PLACES; place++) {
         const cls = this.#classOf(s, place);
         s.classes[place] = cls;

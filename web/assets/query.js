@@ -1,20 +1,24 @@
 // The search box: words and key:value pairs, all of which must hold. docs/page.md has the grammar.
 
 import { parseAddress, parsePrefix, contains, overlaps } from "./address.js";
-import { DARK, DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3, WAITING } from "./ladder.js";
+import { DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3 } from "./ladder.js";
 
-/** Classes by what one would type. */
+/** A probe of a place is in a state, or has one of these classes. */
+const inState = (state) => (s, place) => s.state(place) === state;
+const ofClass = (...classes) => (s, place) => classes.includes(s.classes[place]);
+
+/** What a probe of a place must be, by what one would type. Who is refused is red, and may be up or down. */
 const STATES = {
-  up: [OK, SLOW1, SLOW2, SLOW3, RED],
-  ok: [OK],
-  slow: [SLOW1, SLOW2, SLOW3, RED],
-  red: [RED, ERROR],
-  error: [ERROR],
-  lost: [LOST],
-  down: [DOWN, ERROR],
-  dark: [DARK],
-  waiting: [WAITING],
-  trouble: [SLOW1, SLOW2, SLOW3, RED, ERROR, LOST, DOWN],
+  up: inState("up"),
+  ok: ofClass(OK),
+  slow: ofClass(SLOW1, SLOW2, SLOW3, RED),
+  red: ofClass(RED, ERROR),
+  error: ofClass(ERROR),
+  lost: ofClass(LOST),
+  down: inState("down"),
+  dark: inState("dark"),
+  waiting: inState("waiting"),
+  trouble: ofClass(SLOW1, SLOW2, SLOW3, RED, ERROR, LOST, DOWN),
 };
 
 /**
@@ -48,8 +52,8 @@ export function parseQuery(text) {
 /** Adds what matching needs, and says what is wrong with a term. */
 function complete(term) {
   if (term.key === "state") {
-    term.classes = Object.hasOwn(STATES, term.value) ? STATES[term.value] : undefined;
-    return term.classes ? "" : `state:${term.value}: must be one of ${Object.keys(STATES).join(", ")}`;
+    term.holds = Object.hasOwn(STATES, term.value) ? STATES[term.value] : undefined;
+    return term.holds ? "" : `state:${term.value}: must be one of ${Object.keys(STATES).join(", ")}`;
   }
   if (term.key === "prefix" || term.key === "ip") {
     term.range = parsePrefix(term.value);
@@ -100,7 +104,7 @@ function matchTerm(term, block) {
     case "ip":
       return term.range ? matchRange(term.range, block) : null;
     case "state":
-      return term.classes ? flags(block, (place) => block.series.some((s) => term.classes.includes(s.classes[place]))) : null;
+      return term.holds ? flags(block, (place) => block.series.some((s) => term.holds(s, place))) : null;
     default: // any other key is a label of the configuration
       return Object.entries(info.labels ?? {}).some(([k, v]) => k.toLowerCase() === term.key && has(v, term.value)) || null;
   }

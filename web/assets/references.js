@@ -3,12 +3,13 @@
 
 import { REFERENCE, parse } from "./frame.js";
 import { at, paths } from "./api.js";
+import { NEEDS } from "./model.js";
 
 /** A mean of an hour moves by a part in 240 in so long. */
 const REFRESH_MS = 15000;
 
-/** What must be known for each reference; "last" is known from the frames. */
-const NEEDS = { nominal: ["nominal"], min: ["min"], mean: ["mean"], max: ["max"], last: [], variation: ["mean", "variation"] };
+/** Cells wait for a reference of which nothing has come: it is asked for again as soon as frames come. */
+const RETRY_MS = 1000;
 
 export class References {
   #timer = 0;
@@ -18,6 +19,7 @@ export class References {
     this.model = model;
     this.settings = settings;
     this.changed = changed;
+    document.addEventListener("visibilitychange", () => this.again());
   }
 
   /** Takes the reference of the settings, if it is another one. */
@@ -30,20 +32,21 @@ export class References {
     }
   }
 
-  /** Fetches what is needed now, and from time to time. */
+  /** Fetches what is needed now, and from time to time. It is called again for a layout, and when somebody looks. */
   async again() {
     clearTimeout(this.#timer);
-    if (this.model.revision > 0 && !document.hidden) {
-      const { revision } = this.model;
-      try {
-        await Promise.all(NEEDS[this.#reference].map((kind) => this.#fetch(kind, revision)));
-        this.changed();
-      } catch {
-        // The connection is shown elsewhere; the old reference holds until the next attempt.
-      }
+    const { revision } = this.model;
+    if (revision === 0 || document.hidden) {
+      return;
+    }
+    try {
+      await Promise.all(NEEDS[this.#reference].map((kind) => this.#fetch(kind, revision)));
+      this.changed();
+    } catch {
+      // The connection is shown elsewhere; the old reference holds until the next attempt.
     }
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.again(), REFRESH_MS);
+    this.#timer = setTimeout(() => this.again(), this.model.compared ? REFRESH_MS : RETRY_MS);
   }
 
   async #fetch(kind, revision) {

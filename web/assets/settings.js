@@ -45,12 +45,12 @@ export class Settings {
     const pins = url.get("pin") ?? remembered.pin ?? "";
     this.pins = new Set(pins.split(",").filter(Boolean));
     const path = location.pathname;
-    this.ip = path.startsWith("/ip/") ? decodeURIComponent(path.slice("/ip/".length)) : "";
+    this.ip = path.startsWith("/ip/") ? decode(path.slice("/ip/".length)) : "";
   }
 
   /**
    * Changes settings. A step is what "back" undoes: going to an address or a block; all else replaces
-   * the entry of the history.
+   * the entry of the history. Remembered is what is changed here, and not what a link has asked for.
    */
   set(changes) {
     const step = ["ip", "prefix"].some((key) => key in changes && changes[key] !== this[key]);
@@ -59,7 +59,13 @@ export class Settings {
     if (url !== location.pathname + location.search) {
       history[step ? "pushState" : "replaceState"](null, "", url);
     }
-    save({ theme: this.theme, palette: this.palette, pin: [...this.pins].join(",") });
+    const chosen = REMEMBERED.filter((key) => key in changes).map((key) => [key, changes[key]]);
+    if ("pins" in changes) {
+      chosen.push(["pin", [...this.pins].join(",")]);
+    }
+    if (chosen.length > 0) {
+      save({ ...load(), ...Object.fromEntries(chosen) });
+    }
     this.#tell();
   }
 
@@ -90,6 +96,15 @@ export class Settings {
     for (const f of this.#listeners) {
       f(this);
     }
+  }
+}
+
+/** The text of a part of a path. What is none stays as it is: no address, and the page says so. */
+function decode(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
   }
 }
 

@@ -6,13 +6,18 @@ import { ago, clock, count } from "./format.js";
 /** So many seconds without a frame, and it is said. */
 const LATE_S = 3;
 
+/** What a screen reader is told of each state of the connection. */
+const STATES = { live: "live", late: "no new second comes", reconnecting: "reconnecting" };
+
 export class Status {
   #connection = byId("connection");
   #text = byId("connection-text");
+  #announcer = byId("connection-announcer");
   #beat = this.#connection.querySelector(".beat");
   #skipped = 0;
   #retry = 0;
   #arrived = 0; // when the newest frame came
+  #troubles = null; // those that are shown, as text without their age
 
   constructor(model) {
     this.model = model;
@@ -29,13 +34,20 @@ export class Status {
     this.#tick();
   }
 
+  /** Shows the connection, and tells those who hear the page of its state only: they would hear a clock. */
+  #tick() {
+    this.#show();
+    const state = STATES[this.#connection.dataset.state];
+    setText(this.#announcer, state ? `${state}${this.#skipped > 0 ? ", seconds were skipped" : ""}` : "");
+  }
+
   /** A second has come: the heart beats. */
   second() {
     this.#arrived = performance.now();
     this.#beat.classList.toggle("odd", this.model.sequence % 2 === 1);
   }
 
-  #tick() {
+  #show() {
     const { state } = this.#connection.dataset;
     if (state === "connecting") {
       return;
@@ -63,13 +75,25 @@ export class Status {
       first && h("span", {}, h("b", {}, count(first.dark)), " dark"));
     setText(byId("version"), s.version);
     byId("metrics-link").href = s.telemetry_path;
-    const troubles = byId("troubles");
-    troubles.hidden = s.ready && s.troubles.length === 0;
-    if (!s.ready) {
-      fill(troubles, h("b", {}, "Not probing."), " What is shown is what was last known.");
-    } else if (s.troubles.length > 0) {
-      fill(troubles, h("b", {}, "The prober is in trouble: "), "what is measured now may tell of this machine, not of the network. ",
-        s.troubles.map((t) => h("span", { "data-reason": t.reason }, h("b", {}, t.reason), `: ${t.detail} (${ago(new Date(t.last))}) `)));
+    this.#showTroubles(s.ready, s.troubles);
+  }
+
+  /** Shows troubles. They are announced when there are others, and not because they are a few seconds older. */
+  #showTroubles(ready, troubles) {
+    const element = byId("troubles");
+    const text = JSON.stringify([ready, troubles.map((t) => [t.reason, t.detail])]);
+    if (text !== this.#troubles) {
+      this.#troubles = text;
+      element.hidden = ready && troubles.length === 0;
+      if (!ready) {
+        fill(element, h("b", {}, "Not probing."), " What is shown is what was last known.");
+      } else {
+        fill(element, troubles.length > 0 && [h("b", {}, "The prober is in trouble: "), "what is measured now may tell of this machine, not of the network. "],
+          troubles.map((t) => h("span", { "data-reason": t.reason }, h("b", {}, t.reason), `: ${t.detail} `, h("span", { class: "age", "aria-live": "off" }))));
+      }
+    }
+    for (const [i, age] of [...element.querySelectorAll(".age")].entries()) {
+      setText(age, `(${ago(new Date(troubles[i].last))}) `);
     }
   }
 }

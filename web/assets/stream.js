@@ -27,6 +27,15 @@ class Pause {
   }
 }
 
+/** Calls a part of the page. What goes wrong there is for the console, and no reason to connect again. */
+function tell(call) {
+  try {
+    call();
+  } catch (error) {
+    reportError(error);
+  }
+}
+
 /**
  * Frames keeps a model up to date. It calls
  * - changed(kind) after each message, kind being "layout", "full" or "second",
@@ -69,8 +78,9 @@ export class Frames {
   }
 
   #take(buffer) {
+    let kind = "";
     try {
-      this.#apply(parse(buffer));
+      kind = this.#apply(parse(buffer));
     } catch (error) {
       this.#revision = 0; // begin anew
       this.#layout = "";
@@ -79,8 +89,15 @@ export class Frames {
     }
     this.#pause.reset();
     this.#watch();
+    if (kind !== "") {
+      tell(() => this.changed(kind));
+    }
+    if (kind === "full" || kind === "second") {
+      tell(() => this.status({ live: true, skipped: this.#skipped, trouble: this.#trouble }));
+    }
   }
 
+  /** Brings the model up to date. Returns what has changed; "": nothing. */
   #apply({ type, flags, sequence, revision, body }) {
     switch (type) {
       case LAYOUT: {
@@ -88,12 +105,12 @@ export class Frames {
         const text = JSON.stringify(layout);
         this.#revision = revision;
         // Who comes back is told the layout again. If it is the old one, what is known stays.
-        if (text !== this.#layout) {
-          this.#layout = text;
-          this.model.layout(layout);
-          this.changed("layout");
+        if (text === this.#layout) {
+          return "";
         }
-        return;
+        this.#layout = text;
+        this.model.layout(layout);
+        return "layout";
       }
       case FULL:
       case SECOND:
@@ -106,13 +123,12 @@ export class Frames {
         this.#trouble = Boolean(flags & TROUBLE);
         if (type === FULL) {
           this.model.full(sequence, body);
-        } else {
-          this.model.second(sequence, body);
+          return "full";
         }
-        this.changed(type === FULL ? "full" : "second");
-        this.status({ live: true, skipped: this.#skipped, trouble: this.#trouble });
-        return;
+        this.model.second(sequence, body);
+        return "second";
       default: // a later version may say more
+        return "";
     }
   }
 
@@ -132,7 +148,8 @@ export class Frames {
 
 /**
  * Events follows /api/v1/events while the page can be seen: a browser has few connections for each
- * server, and a hidden page need not hold one.
+ * server, and a hidden page need not hold one. It calls take(events, fresh), oldest first; fresh: not of those that
+ * are asked for at first.
  */
 export class Events {
   #pause = new Pause();
@@ -165,10 +182,10 @@ export class Events {
     this.#abort = abort;
     try {
       if (this.#last === null) {
-        await this.#read(`/api/v1/events?follow=false&limit=${this.recent}`, abort.signal);
+        await this.#read(`/api/v1/events?follow=false&limit=${this.recent}`, abort.signal, false);
         this.#last ??= 0; // there was none
       }
-      await this.#read(`/api/v1/events?after=${this.#last}`, abort.signal);
+      await this.#read(`/api/v1/events?after=${this.#last}`, abort.signal, true);
     } catch {
       // The stream of frames says that the connection is gone; here it is only tried again.
     }
@@ -177,25 +194,27 @@ export class Events {
     }
   }
 
-  async #read(url, signal) {
+  async #read(url, signal, fresh) {
     const answer = await fetch(at(url), { signal, headers: { Accept: "application/x-ndjson" }, cache: "no-store" });
     if (!answer.ok) {
       throw new Error(`${url}: ${answer.status}`);
     }
+    this.#pause.reset(); // there may be no event for hours
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
     for (;;) {
       const { done, value } = await reader.read();
+      signal.throwIfAborted(); // another has begun, and has the rest
       if (done) {
         return;
       }
       const lines = (rest + value).split("\n");
       rest = lines.pop();
-      const events = lines.filter(Boolean).map((line) => JSON.parse(line));
+      // An empty line only says that the exporter is there. What has been seen does not count again; "missed" has no id.
+      const events = lines.filter(Boolean).map((line) => JSON.parse(line)).filter((e) => !(e.id <= this.#last));
       if (events.length > 0) {
-        this.#pause.reset();
         this.#last = events.reduce((last, e) => Math.max(last, e.id ?? 0), this.#last);
-        this.take(events);
+        tell(() => this.take(events, fresh));
       }
     }
   }

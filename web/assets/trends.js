@@ -29,6 +29,11 @@ export class Trends {
       this.#graphs.set(kind.key, old.get(kind.key) ?? new Graph(kind, palette, palette.series[i % palette.series.length]));
     });
     fill(this.#element, [...this.#graphs.values()].map((g) => g.element));
+    for (const [key, graph] of old) {
+      if (!this.#graphs.has(key)) {
+        graph.destroy();
+      }
+    }
   }
 
   /** Makes all graphs anew, in other colours. */
@@ -58,7 +63,8 @@ class Graph {
   #times = [];
   #means = [];
   #lost = [];
-  #chart = null;
+  #chart = null; // a promise of it; null: it could not be made
+  #make = null; // makes it
 
   constructor(kind, palette, colour) {
     this.smooth = kind.probe === "icmp" ? 1 : SMOOTH;
@@ -72,9 +78,24 @@ class Graph {
   }
 
   restyle(colour, palette) {
-    this.#chart?.then((chart) => chart.destroy());
-    this.#chart = new Promise((done) => requestAnimationFrame(done)).then(() => sparkline(this.plot, colour, palette.classes[7]));
-    this.#chart.then(() => this.#draw());
+    this.destroy();
+    this.#make = () => sparkline(this.plot, colour, palette.classes[7]);
+    this.#begin();
+  }
+
+  #begin() {
+    const chart = new Promise((done) => requestAnimationFrame(done)).then(this.#make);
+    this.#chart = chart;
+    chart.then(() => this.#draw(), (error) => { // the next fill makes it again
+      console.error(error);
+      this.#chart = this.#chart === chart ? null : this.#chart;
+    });
+  }
+
+  /** Ends the chart. */
+  destroy() {
+    this.#chart?.then((chart) => chart.destroy(), () => {});
+    this.#chart = null;
   }
 
   push(time, kind) {
@@ -89,8 +110,15 @@ class Graph {
     this.#draw();
   }
 
-  /** Takes those seconds of the API up to the newest frame that are missing. A frame ends the second before its own. */
+  /**
+   * Takes those seconds of the API up to the newest frame that are missing. A frame ends the second before its own,
+   * and has one result of each address, a loss before an answer; the API counts all, which are more where an
+   * interval is below a second.
+   */
   fill({ from_unix: from, mean_seconds: means, answered, lost }, newest) {
+    if (this.#chart === null) {
+      this.#begin();
+    }
     const known = new Set(this.#seconds.map((s) => s.time));
     const missing = means.map((mean, i) => ({ time: from + i + 1, sum: (mean ?? 0) * answered[i], answered: answered[i], lost: lost[i] }))
       .filter((s) => s.time <= newest && s.answered + s.lost > 0 && !known.has(s.time));
@@ -118,16 +146,13 @@ class Graph {
   }
 
   #draw() {
-    this.#chart.then((chart) => {
+    this.#chart?.then((chart) => {
       const last = this.#times.at(-1);
       if (last === undefined || document.hidden) {
         return;
       }
       this.element.dataset.seconds = this.#times.length;
-      chart.batch(() => {
-        chart.setData([this.#times, this.#lost, this.#means], true);
-        chart.setScale("x", { min: last - WIDTHS.find((w) => w >= last - this.#times[0] || w === SECONDS), max: last });
-      });
-    });
+      chart.update([this.#times, this.#lost, this.#means], { min: last - WIDTHS.find((w) => w >= last - this.#times[0] || w === SECONDS), max: last });
+    }, () => {}); // that it failed has been said
   }
 }

@@ -68,6 +68,7 @@ export class Unfolded {
     this.probes.hidden = tab === "table";
     this.#stopData?.();
     this.#heatmap = null;
+    this.canvas = null;
     if (tab === "table") {
       this.#stopData = every(TABLE_MS, () => {
         refill(this.body, blockTable(this.model, this.block));
@@ -103,17 +104,23 @@ export class Unfolded {
   }
 
   async #history(series, span) {
+    const { canvas } = this;
     try {
       const data = await ask(paths.history(this.block.prefix, series, span));
+      if (canvas !== this.canvas) {
+        return; // another tab or probe is shown by now
+      }
       if (this.#heatmap) {
         this.#heatmap.take(data);
       } else {
-        this.#heatmap = new Heatmap(this.canvas, this.model, series, data);
+        this.#heatmap = new Heatmap(canvas, this.model, series, data);
       }
       this.#draw();
       this.#come("body");
     } catch (error) {
-      this.tip.textContent = error.message;
+      if (canvas === this.canvas) {
+        this.tip.textContent = error.message;
+      }
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { byId, fill, h } from "./dom.js";
 import { BlockView } from "./blockview.js";
-import { Geometry, colours } from "./paint.js";
+import { Geometry, PLACES, colours } from "./paint.js";
 import { matchBlock, parseQuery } from "./query.js";
 
 /** What a block needs beside its cells, in CSS pixels, as style.css has it: the title above, and the gaps. */
@@ -36,6 +36,12 @@ const NARROW = 600;
 /** A wall that is sorted by the worst is sorted anew so often, at most: it should stay calm. */
 const SORT_MS = 5000;
 
+/** A search for states shows a block so long after its last hit: what comes and goes each second would change the size of all. */
+const STAYS_MS = 8000;
+
+/** The mask of such a block: no place of it is meant. */
+const NO_PLACE = new Uint8Array(PLACES);
+
 export class Wall {
   views = [];
   #byBlock = new Map();
@@ -43,6 +49,7 @@ export class Wall {
   #sorted = 0;
   #observer = new IntersectionObserver((entries) => this.#seen(entries), { rootMargin: "300px" });
   #terms = [];
+  #hits = new Map(); // when the search has last meant something of a view
   #fitted = ""; // what fit has chosen
   #pointed = null; // the newest event of a pointer that is on a block
 
@@ -68,6 +75,7 @@ export class Wall {
     this.#observer.disconnect();
     this.current = this.focused = null;
     this.#fitted = "";
+    this.#hits.clear();
     this.views = this.model.blocks.map((block) => new BlockView(block, {
       hover: (view, { place, series }, event) => {
         this.#pointed = event;
@@ -89,10 +97,10 @@ export class Wall {
     this.restyle();
     this.filter();
     this.order(true);
-    const again = old && this.view(old.prefix);
-    const view = again ?? this.#shown()[0];
+    const again = old && this.#shown().find((v) => v.block.prefix === old.prefix);
+    const view = again ?? this.#shown()[0] ?? this.views[0];
     this.#rove(view, again ? Math.max(0, view.block.place(old.ip)) : 0, old?.series);
-    if (had && view) {
+    if (had && view && view.mask !== null) {
       this.focus(view, this.focused.place);
     }
   }
@@ -187,8 +195,14 @@ export class Wall {
       return;
     }
     const before = this.#shown().length;
+    const now = Date.now();
     for (const view of this.views) {
-      view.setMask(this.#terms.length === 0 ? true : matchBlock(this.#terms, view.block));
+      const mask = this.#terms.length === 0 ? true : matchBlock(this.#terms, view.block);
+      if (mask !== null) {
+        this.#hits.set(view, now);
+      }
+      const stays = onlyStates && view.mask !== null && now - (this.#hits.get(view) ?? 0) < STAYS_MS;
+      view.setMask(mask === null && stays ? NO_PLACE : mask);
     }
     this.element.classList.toggle("none", this.views.length > 0 && this.#shown().length === 0);
     if (onlyStates && this.#shown().length !== before) {
@@ -279,7 +293,7 @@ export class Wall {
 
   /** Gives the keyboard to the first address that the search means. */
   focusFirst() {
-    const view = this.#shown()[0];
+    const view = this.#shown().find((v) => v.mask !== NO_PLACE);
     if (view) {
       const first = view.mask === true ? 0 : view.mask.indexOf(1);
       this.focus(view, Math.max(0, view.nearest(first)), 0);
@@ -305,7 +319,7 @@ export class Wall {
   #mark() {
     for (const view of this.views) {
       const place = this.current?.view === view ? this.current.place : -1;
-      if (place >= 0 || !view.ring.hidden) {
+      if (view.geometry && (place >= 0 || !view.ring.hidden)) { // one that was never shown has none; fit comes back
         view.mark(place);
       }
     }
@@ -391,7 +405,7 @@ function fitBlocks(view, width, height, n, ratio) {
     if (rowsFit(cell)) {
       const columns = columnsOf(cell);
       const one = n > columns ? acrossCell(columns + 1) : 0;
-      return one >= cell * NEARLY ? { cell: one, columns: columns + 1 } : { cell, columns };
+      return one >= Math.max(cell * NEARLY, least * ratio) ? { cell: one, columns: columns + 1 } : { cell, columns };
     }
   }
   const wanted = Math.round((width < NARROW ? PHONE_SCROLLED[view] : scrolled) * ratio);
