@@ -68,9 +68,12 @@ func TestPageOfFortyPrefixes(t *testing.T) {
 	startLab(t, fmt.Sprintf("prefixes: [%s]\nrules: [{delay: 2ms}]\n", strings.Join(prefixes, ", ")))
 	startExporter(t, "defaults: {tcp: off, trace: off}\nprefixes:\n"+blocks(prefixes...))
 	b := startBrowser(t)
-	for view, screen := range map[string]chromium.Screen{"blocks": laptop, "mosaic": laptop, "strips": tablet} {
-		b.on(screen)
-		b.open("/?view=" + view)
+	for _, look := range []struct {
+		view   string
+		screen chromium.Screen
+	}{{"strips", tablet}, {"mosaic", laptop}, {"blocks", laptop}} {
+		b.on(look.screen)
+		b.open("/?view=" + look.view)
 		for _, i := range []int{0, large - 1} {
 			b.until(prefixes[i]+" is drawn", fmt.Sprintf(`document.querySelector('[data-prefix=%q] canvas')?.width > 0`, prefixes[i]))
 		}
@@ -78,7 +81,7 @@ func TestPageOfFortyPrefixes(t *testing.T) {
 		below := eval[int](b, fmt.Sprintf(`[...document.querySelectorAll(".block")].filter((e) => e.getBoundingClientRect().bottom > innerHeight).length
 			+ (document.querySelectorAll(".block").length === %d ? 0 : 1000)`, large))
 		if below > 0 {
-			t.Errorf("%s: %d blocks are not on the screen", view, below)
+			t.Errorf("%s: %d blocks are not on the screen", look.view, below)
 		}
 	}
 	b.untilClass(prefixes[large-1], 255, 0.5, "ok")

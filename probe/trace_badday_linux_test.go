@@ -474,7 +474,12 @@ func TestAFirewallOnTheWayIsSilentOrSaysSo(t *testing.T) {
 				target.MaxHops = 6
 				b.apply(target)
 				b.run()
+				told := 0
 				for _, r := range b.wait(0, 5) {
+					if got := line(r); got[0] == "?" {
+						continue // the machine paused: nothing is known of this round
+					}
+					told++
 					if diff := cmp.Diff(f.want, line(r)); diff != "" {
 						t.Errorf("%s (-want +got)\n%s", protocol, diff)
 					}
@@ -483,6 +488,9 @@ func TestAFirewallOnTheWayIsSilentOrSaysSo(t *testing.T) {
 							t.Errorf("code %d, want 13", a.Code)
 						}
 					}
+				}
+				if told < 3 {
+					t.Errorf("%s: only %d rounds of 5 are known", protocol, told)
 				}
 				b.stop()
 			}
