@@ -100,7 +100,7 @@ func TestPage(t *testing.T) {
 		// One that went down just before may be among them, or their ten seconds have ended in their midst.
 		b.until("32 addresses are down in a row or two", `(() => {
 			const rows = [...document.querySelectorAll('#event-list [data-type="down"]:has(a[data-prefix="192.0.2.0/24"])')]
-				.filter((e) => / \d+ addresses ping PAR-1$/.test(e.querySelector(".to").textContent));
+				.filter((e) => /^PAR-1 \d+ addresses ping$/.test(e.querySelector(".to").textContent));
 			const addresses = rows.reduce((n, e) => n + Number(e.dataset.count), 0);
 			return (rows.length === 1 || rows.length === 2) && addresses >= 28 && addresses <= 33 || rows.map((e) => e.textContent).join("; ");
 		})()`)

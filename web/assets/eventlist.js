@@ -128,12 +128,12 @@ export class EventList {
     const why = e.detail && !PLAIN.includes(e.detail) ? cause(e.detail) : "";
     const target = e.ip && !many && e.type !== "route"
       ? h("a", { href: this.settings.href({ ip: e.ip }), "data-ip": e.ip }, e.ip)
-      : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, e.prefix ?? "");
+      : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, (many && name) || (e.prefix ?? ""));
     const whole = [`${time.toLocaleString()}  ${e.type}`, [many ? e.prefix : e.ip ?? e.prefix, name].filter(Boolean).join("  "),
       [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), !many && e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
     return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, "data-count": ips.length || 1, title: whole.filter(Boolean).join("\n") },
       h("time", { datetime: e.time }, clock(time)), h("span", { class: "type" }, e.type),
-      h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && [" ", h("span", { class: "of" }, name)]));
+      h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && !many && [" ", h("span", { class: "of" }, name)]));
   }
 
   #name(e) {
