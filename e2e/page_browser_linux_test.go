@@ -20,7 +20,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"prefix_exporter/e2e/chromium"
-	"prefix_exporter/e2e/tools"
+	"prefix_exporter/netsim"
 )
 
 // browser is a headless Chromium with one page. It notes what it should not: what the
@@ -40,11 +40,10 @@ type browser struct {
 func startBrowser(t *testing.T) *browser {
 	t.Helper()
 	ctx, stop, err := chromium.Start(context.Background(), t.TempDir())
-	switch {
-	case err == nil:
-	case errors.Is(err, exec.ErrNotFound) && os.Getenv(tools.NoSkipEnv) != "1":
-		t.Skipf("a browser is needed: %v", err)
-	default:
+	if errors.Is(err, exec.ErrNotFound) {
+		netsim.Skip(t, "a browser is needed: "+err.Error())
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	b := &browser{t: t, ctx: ctx, origin: "http://" + exporterAddress}

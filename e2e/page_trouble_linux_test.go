@@ -1,14 +1,10 @@
 package e2e
 
 import (
-	"errors"
-	"os"
 	"os/exec"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
-
-	"prefix_exporter/e2e/tools"
 )
 
 // troubleSource is an address that the machine has, until it has not.
@@ -68,12 +64,8 @@ func TestPageTellsOfTrouble(t *testing.T) {
 // address adds an address to the machine, or deletes it.
 func address(t *testing.T, what string) {
 	t.Helper()
-	out, err := exec.Command("ip", "address", what, troubleSource+"/32", "dev", "lo").CombinedOutput()
-	switch {
-	case err == nil:
-	case errors.Is(err, exec.ErrNotFound) && os.Getenv(tools.NoSkipEnv) != "1":
-		t.Skip("ip is needed: install iproute2")
-	default:
+	cmd := exec.Command(requireProgram(t, "ip", "iproute2"), "address", what, troubleSource+"/32", "dev", "lo")
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ip address %s: %v: %s", what, err, out)
 	}
 }

@@ -58,13 +58,8 @@ func (i inside) Run() int {
 // the environment variable NoSkipEnv is 1. The package's TestMain must call Main.
 func RequireLab(t testing.TB) {
 	t.Helper()
-	err := possible()
-	switch {
-	case err == nil:
-	case os.Getenv(NoSkipEnv) == "1":
-		t.Fatalf("the lab is needed: %v", err)
-	default:
-		t.Skipf("the lab is needed: %v", err)
+	if err := possible(); err != nil {
+		Skip(t, "the lab is needed: "+err.Error())
 	}
 }
 

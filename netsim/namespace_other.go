@@ -23,8 +23,5 @@ func Inside(m Runner) Runner { return m }
 // RequireLab skips the test, or fails it when the environment variable NoSkipEnv is 1.
 func RequireLab(t testing.TB) {
 	t.Helper()
-	if os.Getenv(NoSkipEnv) == "1" {
-		t.Fatal("the lab is needed, and it exists on Linux only")
-	}
-	t.Skip("the lab is needed, and it exists on Linux only")
+	Skip(t, "the lab is needed, and it exists on Linux only")
 }

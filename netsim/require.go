@@ -6,17 +6,21 @@ import (
 	"time"
 )
 
-// RequireTime skips a test, saying why, for which the time limit of all tests leaves less than d: some take
-// minutes, and go test ends a package after ten. It fails it when the environment variable NoSkipEnv is 1.
-func RequireTime(t *testing.T, d time.Duration) {
+// Skip skips a test that cannot have what it needs, saying why, or fails it when the environment variable
+// NoSkipEnv is 1.
+func Skip(t testing.TB, why string) {
 	t.Helper()
-	deadline, limited := t.Deadline()
-	if !limited || time.Until(deadline) >= d {
-		return
-	}
-	const why = "takes minutes: run go test with -timeout 30m"
 	if os.Getenv(NoSkipEnv) == "1" {
 		t.Fatal(why)
 	}
 	t.Skip(why + "; " + NoSkipEnv + "=1 makes this a failure")
+}
+
+// RequireTime skips a test (see Skip) for which the time limit of all tests leaves less than d: some take
+// minutes, and go test ends a package after ten.
+func RequireTime(t *testing.T, d time.Duration) {
+	t.Helper()
+	if deadline, limited := t.Deadline(); limited && time.Until(deadline) < d {
+		Skip(t, "takes minutes: run go test with -timeout 30m")
+	}
 }

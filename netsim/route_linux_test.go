@@ -2,6 +2,7 @@ package netsim_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -22,10 +23,7 @@ func tool(t *testing.T, name, pack string, args ...string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
-		if os.Getenv(netsim.NoSkipEnv) == "1" {
-			t.Fatalf("%s is needed (package %s): %v", name, pack, err)
-		}
-		t.Skipf("%s is needed (package %s): %v", name, pack, err)
+		netsim.Skip(t, fmt.Sprintf("%s is needed (package %s): %v", name, pack, err))
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")

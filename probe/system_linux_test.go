@@ -25,10 +25,7 @@ func setSysctl(t testing.TB, path, value string) {
 // missing skips a test for want of something, or fails it where nothing may be skipped.
 func missing(t testing.TB, what string) {
 	t.Helper()
-	if os.Getenv(netsim.NoSkipEnv) == "1" {
-		t.Fatal("needs ", what)
-	}
-	t.Skip("needs ", what)
+	netsim.Skip(t, "needs "+what)
 }
 
 // requireEnv skips a test that must be allowed by name, because of what it does.

@@ -167,13 +167,10 @@ func measure(ctx context.Context, o options) error {
 	if err := os.WriteFile(config, []byte(o.configuration()), 0o600); err != nil {
 		return err
 	}
-	self, err := os.Executable()
+	cmd, err := itself(context.WithoutCancel(ctx), "prober", "--config="+config, "--profile="+o.profile)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(self, "prober", "--config="+config, "--profile="+o.profile)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -185,6 +182,19 @@ func measure(ctx context.Context, o options) error {
 		return err
 	}
 	return phases(ctx, o)
+}
+
+// itself makes the command that runs this program once more, as another part of it. It is killed when the
+// context ends, and dies with us.
+func itself(ctx context.Context, args ...string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd, nil
 }
 
 // forget throws away what the lab remembers of each packet until the context ends: at 65,536 addresses, a

@@ -4,10 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -31,14 +28,12 @@ type twin struct {
 
 // startTwin starts the process, which ends by itself. wait returns what it has seen.
 func startTwin(ctx context.Context, duration time.Duration, rate int) (wait func() (twin, error), err error) {
-	self, err := os.Executable()
+	cmd, err := itself(ctx, "twin", fmt.Sprintf("--duration=%v", duration), fmt.Sprintf("--rate=%d", rate))
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, self, "twin", fmt.Sprintf("--duration=%v", duration), fmt.Sprintf("--rate=%d", rate))
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"prefix_exporter/netsim"
 )
 
 // In a network of its own a user without capabilities is allowed no ICMP socket at
@@ -23,7 +25,7 @@ func TestWithoutPermissionTheRemediesAreNamed(t *testing.T) {
 	err := c.Run()
 	if c.ProcessState == nil {
 		if errors.Is(err, syscall.EPERM) && os.Getuid() != 0 {
-			skip(t, "user namespaces are not allowed here")
+			netsim.Skip(t, "user namespaces are not allowed here")
 		}
 		t.Fatal(err)
 	}

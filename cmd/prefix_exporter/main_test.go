@@ -198,18 +198,9 @@ func launch(t *testing.T, args ...string) *process {
 		return p.url != "" || forbidden.MatchString(p.log())
 	})
 	if p.url == "" {
-		skip(t, "ICMP sockets are not allowed here")
+		netsim.Skip(t, "ICMP sockets are not allowed here")
 	}
 	return p
-}
-
-// skip skips a test that cannot have what it needs, or fails it where that must be there.
-func skip(t *testing.T, why string) {
-	t.Helper()
-	if os.Getenv(netsim.NoSkipEnv) == "1" {
-		t.Fatal(why)
-	}
-	t.Skip(why + "; " + netsim.NoSkipEnv + "=1 makes this a failure")
 }
 
 func (p *process) until(what string, is func() bool) {
