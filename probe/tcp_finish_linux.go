@@ -66,22 +66,25 @@ func (c *connector) event(ev *unix.EpollEvent) {
 	if e.attempt(serial-1) != nil {
 		return // results are recorded in the order of the attempts: this one comes again
 	}
+	// In this order: an ICMP error is told before the connection has ended by it (tcp_v4_err of Linux), and
+	// what ends between the two questions must not look like an answer.
+	seen := c.clock.monotonic()
+	known := c.info.read(a.fd)
 	if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		if n, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
 			c.failed(e, a, unix.Errno(n))
 			return
 		}
 	}
-	c.established(e, a)
+	if !known || c.info.State == stateSynSent {
+		return // nothing is decided yet: it comes again
+	}
+	c.established(e, a, seen)
 }
 
-// established takes a connection that stands. An answer after the timeout is late, and
-// its attempt lost.
-func (c *connector) established(e *endpoint, a *attempt) {
-	seen := c.clock.monotonic()
-	if !c.info.read(a.fd) || c.info.State == stateSynSent {
-		return // nothing is decided; its deadline will be
-	}
+// established takes a connection that stands, which c.info, read at seen, is about. An answer after the
+// timeout is late, and its attempt lost.
+func (c *connector) established(e *endpoint, a *attempt, seen int64) {
 	rtt, took := c.measure(a, seen)
 	c.metrics.received.Inc()
 	if int64(took) > a.timeout {
