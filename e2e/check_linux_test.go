@@ -264,16 +264,18 @@ func (s *story) noGap() {
 // skippedInReloads returns how many probes were left out around the reloads.
 func (s *story) skippedInReloads() float64 {
 	from, to := s.reloads[0].Add(-2*scrapeInterval), s.reloads[1].Add(2*interval+2*scrapeInterval)
-	var first, last float64
-	for _, series := range s.prometheus.samples("prefix_exporter_skipped_probes_total", from) {
-		first = float64(series.Values[0].Value)
+	var skipped float64
+	for _, series := range s.prometheus.samples("prefix_exporter_skipped_probes_total", from) { // by kind of probe
+		first := float64(series.Values[0].Value)
+		last := first
 		for _, v := range series.Values {
 			if v.Timestamp.Time().Before(to) {
 				last = float64(v.Value)
 			}
 		}
+		skipped += last - first
 	}
-	return last - first
+	return skipped
 }
 
 // logOfPackets compares the lines about the followed addresses with the record.
