@@ -5,7 +5,7 @@ import { fill, h, refill, setText } from "./dom.js";
 import { every, paths } from "./api.js";
 import { DOWN, ERROR, LOST, NONE, stepOf } from "./ladder.js";
 import { Dial } from "./dial.js";
-import { RIGHT, hourChart } from "./chart.js";
+import { ChartHolder, RIGHT, hourChart } from "./chart.js";
 import { NUMBERS } from "./inspector.js";
 import { routeSection } from "./routes.js";
 import * as format from "./format.js";
@@ -24,7 +24,7 @@ const HOUR_NOTE = "mean as a line, minimum to maximum as a band";
 export class AddressView {
   #stop = null;
   #dials = [];
-  #chart = null;
+  #chart = new ChartHolder();
   #ip = "";
   #shape = ""; // the probes that are shown, and whether there is a nominal RTT
 
@@ -64,14 +64,9 @@ export class AddressView {
   #end() {
     this.#stop?.();
     this.#stop = null;
-    this.#dropChart();
+    this.#chart.drop();
     this.#dials = [];
     this.built = false;
-  }
-
-  #dropChart() {
-    this.#chart?.then((chart) => chart.destroy(), () => {});
-    this.#chart = null;
   }
 
   async #fetch(ip) {
@@ -89,7 +84,7 @@ export class AddressView {
       const shape = [...data.probes.map(format.probe), data.nominal_rtt_seconds && "nominal"].filter(Boolean).join(" ");
       if (!this.built || shape !== this.#shape) { // a reload may have added a port
         this.#shape = shape;
-        this.#dropChart();
+        this.#chart.drop();
         this.#build(data);
       }
       this.#update(data, prefix, summary);
@@ -102,7 +97,7 @@ export class AddressView {
   }
 
   #fail(message) {
-    this.#dropChart();
+    this.#chart.drop();
     this.built = false;
     fill(this.element, this.#back(), h("p", { class: "note bad" }, message));
   }
@@ -158,19 +153,14 @@ export class AddressView {
     const now = {
       minutes: data.probes.map((p) => p.minutes), loss: data.probes[0].minutes.loss_ratio.map((l) => l || null), nominal: data.nominal_rtt_seconds,
     };
-    if (this.#chart) {
-      this.#chart.then((chart) => chart.update(now), () => {}); // that it failed has been said
+    if (!this.#chart.empty) {
+      this.#chart.use((chart) => chart.update(now));
       return;
     }
-    const chart = hourChart(this.chartBox, {
+    this.#chart.put(hourChart(this.chartBox, { // if it fails, the next answer makes it again
       probes: data.probes.map(format.probe), ...now, palette: this.wall.palette, height: CHART_HEIGHT,
       point: (text) => setText(this.readout, text || HOUR_NOTE),
-    });
-    this.#chart = chart;
-    chart.catch((error) => { // the next answer makes it again
-      console.error(error);
-      this.#chart = this.#chart === chart ? null : this.#chart;
-    });
+    }));
   }
 
   /** Takes the newest second. */
@@ -200,7 +190,7 @@ export class AddressView {
       return;
     }
     this.redraw();
-    this.#dropChart();
+    this.#chart.drop();
     this.#drawChart();
   }
 

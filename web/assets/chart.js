@@ -17,6 +17,37 @@ export function plot() {
   return library;
 }
 
+/** Holds a chart that is being made, or is there, or could not be made: then the console is told. */
+export class ChartHolder {
+  #chart = null; // a promise of it
+
+  /** Whether there is no chart, and none is being made. */
+  get empty() {
+    return this.#chart === null;
+  }
+
+  /** Takes the promise of a chart, in place of the one before. */
+  put(chart) {
+    this.drop();
+    this.#chart = chart;
+    chart.catch((error) => {
+      console.error(error);
+      this.#chart = this.#chart === chart ? null : this.#chart;
+    });
+  }
+
+  /** Calls with the chart, as soon as it is there. */
+  use(call) {
+    this.#chart?.then(call, () => {}); // that it failed has been said
+  }
+
+  /** Ends the chart. */
+  drop() {
+    this.use((chart) => chart.destroy());
+    this.#chart = null;
+  }
+}
+
 /** A sparkline: mean RTT of each second, lost probes as bars from below; data is [times, lost, means]. */
 export async function sparkline(element, colour, bad) {
   const Plot = await plot();

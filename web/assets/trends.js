@@ -2,7 +2,7 @@
 
 import { byId, fill, h, setText } from "./dom.js";
 import { count, probe as probeName, rtt } from "./format.js";
-import { sparkline } from "./chart.js";
+import { ChartHolder, sparkline } from "./chart.js";
 
 /** How many seconds are kept: ten minutes. */
 const SECONDS = 600;
@@ -63,7 +63,7 @@ class Graph {
   #times = [];
   #means = [];
   #lost = [];
-  #chart = null; // a promise of it; null: it could not be made
+  #chart = new ChartHolder();
   #make = null; // makes it
 
   constructor(kind, palette, colour) {
@@ -78,24 +78,18 @@ class Graph {
   }
 
   restyle(colour, palette) {
-    this.destroy();
     this.#make = () => sparkline(this.plot, colour, palette.classes[7]);
     this.#begin();
   }
 
   #begin() {
-    const chart = new Promise((done) => requestAnimationFrame(done)).then(this.#make);
-    this.#chart = chart;
-    chart.then(() => this.#draw(), (error) => { // the next fill makes it again
-      console.error(error);
-      this.#chart = this.#chart === chart ? null : this.#chart;
-    });
+    this.#chart.put(new Promise((done) => requestAnimationFrame(done)).then(this.#make));
+    this.#chart.use(() => this.#draw());
   }
 
   /** Ends the chart. */
   destroy() {
-    this.#chart?.then((chart) => chart.destroy(), () => {});
-    this.#chart = null;
+    this.#chart.drop();
   }
 
   push(time, kind) {
@@ -116,7 +110,7 @@ class Graph {
    * interval is below a second.
    */
   fill({ from_unix: from, mean_seconds: means, answered, lost }, newest) {
-    if (this.#chart === null) {
+    if (this.#chart.empty) { // it could not be made
       this.#begin();
     }
     const known = new Set(this.#seconds.map((s) => s.time));
@@ -146,13 +140,13 @@ class Graph {
   }
 
   #draw() {
-    this.#chart?.then((chart) => {
+    this.#chart.use((chart) => {
       const last = this.#times.at(-1);
       if (last === undefined || document.hidden) {
         return;
       }
       this.element.dataset.seconds = this.#times.length;
       chart.update([this.#times, this.#lost, this.#means], { min: last - WIDTHS.find((w) => w >= last - this.#times[0] || w === SECONDS), max: last });
-    }, () => {}); // that it failed has been said
+    });
   }
 }
