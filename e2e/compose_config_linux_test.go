@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,17 +16,6 @@ import (
 
 // repository is the root of the source tree, as the tests see it.
 const repository = ".."
-
-// requireProgram returns the path of a program of this machine, or skips the test, or
-// fails it where everything must be there.
-func requireProgram(t *testing.T, name, debianPackage string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		netsim.Skip(t, fmt.Sprintf("needs %s (apt-get install %s)", name, debianPackage))
-	}
-	return path
-}
 
 // composeService is what the tests look at of a service.
 type composeService struct {
@@ -63,7 +51,7 @@ func merged(t *testing.T, files []string) []byte {
 	for _, f := range files {
 		args = append(args, "--file", filepath.Join(repository, filepath.FromSlash(f)))
 	}
-	cmd := exec.Command(requireProgram(t, "docker-compose", "docker-compose"), append(args, "--project-directory", repository, "config")...)
+	cmd := exec.Command(netsim.RequireProgram(t, "docker-compose", "docker-compose"), append(args, "--project-directory", repository, "config")...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

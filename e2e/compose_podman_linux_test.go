@@ -64,7 +64,7 @@ func newPodman(t *testing.T) *podman {
 		"podman": "podman", "podman-compose": "podman-compose", "runc": "runc", "buildah": "buildah", "iptables": "iptables",
 		"/usr/lib/podman/netavark": "netavark", "/usr/lib/podman/aardvark-dns": "aardvark-dns",
 	} {
-		requireProgram(t, program, debianPackage)
+		netsim.RequireProgram(t, program, debianPackage)
 	}
 	p := &podman{t: t, dir: t.TempDir()}
 	for name, text := range map[string]string{"containers.conf": podmanConfig, "storage.conf": podmanStorage} {
@@ -178,7 +178,7 @@ func container(service string) string { return projectName + "_" + service + "_1
 func (p *podman) buildExporter(image string) {
 	p.t.Helper()
 	const shell = "golang/bin/busybox"
-	p.copyTo(shell, requireProgram(p.t, "busybox", "busybox-static"))
+	p.copyTo(shell, netsim.RequireProgram(p.t, "busybox", "busybox-static"))
 	for _, applet := range []string{"sh", "mkdir", "cp"} {
 		if err := os.Symlink("busybox", filepath.Join(p.dir, filepath.Dir(shell), applet)); err != nil {
 			p.t.Fatal(err)

@@ -61,10 +61,7 @@ func pageScreens(t *testing.T, b *browser) {
 
 // TestPageOfFortyPrefixes shows all addresses of forty /24s at one glance.
 func TestPageOfFortyPrefixes(t *testing.T) {
-	var prefixes []string
-	for i := range large {
-		prefixes = append(prefixes, fmt.Sprintf("10.77.%d.0/24", i))
-	}
+	prefixes := largeNetwork()
 	startLab(t, fmt.Sprintf("prefixes: [%s]\nrules: [{delay: 2ms}]\n", strings.Join(prefixes, ", ")))
 	startExporter(t, "defaults: {tcp: off, trace: off}\nprefixes:\n"+blocks(prefixes...))
 	b := startBrowser(t)

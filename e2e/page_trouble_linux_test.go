@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
+
+	"prefix_exporter/netsim"
 )
 
 // troubleSource is an address that the machine has, until it has not.
@@ -64,7 +66,7 @@ func TestPageTellsOfTrouble(t *testing.T) {
 // address adds an address to the machine, or deletes it.
 func address(t *testing.T, what string) {
 	t.Helper()
-	cmd := exec.Command(requireProgram(t, "ip", "iproute2"), "address", what, troubleSource+"/32", "dev", "lo")
+	cmd := exec.Command(netsim.RequireProgram(t, "ip", "iproute2"), "address", what, troubleSource+"/32", "dev", "lo")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ip address %s: %v: %s", what, err, out)
 	}

@@ -94,13 +94,18 @@ func sameInEveryFormat(t *testing.T, e *exporter) {
 // large is as many /24s as an operator of 10,240 addresses has.
 const large = 40
 
-// TestAStormOfScrapesIsNobodysLoss lets eight scrapers ask without a pause while every
-// address of forty /24s is probed once a second.
-func TestAStormOfScrapesIsNobodysLoss(t *testing.T) {
-	var prefixes []string
+// largeNetwork returns the /24s of such an operator.
+func largeNetwork() (prefixes []string) {
 	for i := range large {
 		prefixes = append(prefixes, fmt.Sprintf("10.77.%d.0/24", i))
 	}
+	return prefixes
+}
+
+// TestAStormOfScrapesIsNobodysLoss lets eight scrapers ask without a pause while every
+// address of forty /24s is probed once a second.
+func TestAStormOfScrapesIsNobodysLoss(t *testing.T) {
+	prefixes := largeNetwork()
 	lab := startLab(t, fmt.Sprintf("prefixes: [%s]\nrules: [{delay: 10ms, spread: 100ms}]\n", strings.Join(prefixes, ", ")))
 	config := func(every time.Duration) string {
 		return fmt.Sprintf("defaults: {icmp: {interval: %s, timeout: 1s}, tcp: off, trace: off}\nprefixes:\n", every) + blocks(prefixes...)
@@ -142,8 +147,8 @@ func TestAStormOfScrapesIsNobodysLoss(t *testing.T) {
 // pace: their counter is between what it must be before and after.
 func unequalAfterStorm(lab *netsim.Lab, e *exporter) (text string) {
 	var members []netip.Prefix
-	for i := range large {
-		members = append(members, netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 77, byte(i), 0}), 24))
+	for _, p := range largeNetwork() {
+		members = append(members, netip.MustParsePrefix(p))
 	}
 	before := bookOf(lab, members, netip.Prefix{})
 	families := e.scrape()

@@ -34,7 +34,7 @@ func unit(t *testing.T) map[string][]string {
 }
 
 func TestSystemdUnderstandsTheUnit(t *testing.T) {
-	analyze := requireProgram(t, "systemd-analyze", "systemd")
+	analyze := netsim.RequireProgram(t, "systemd-analyze", "systemd")
 	data, err := os.ReadFile(unitFile)
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +66,7 @@ const (
 
 func TestTheExporterNeedsOneRightAlone(t *testing.T) {
 	netsim.RequireLab(t) // the sysctl is that of the namespace
-	setpriv := requireProgram(t, "setpriv", "util-linux")
+	setpriv := netsim.RequireProgram(t, "setpriv", "util-linux")
 	for _, key := range []string{"AmbientCapabilities", "CapabilityBoundingSet"} {
 		if got := unit(t)[key]; !slices.Equal(got, []string{"CAP_NET_RAW"}) {
 			t.Fatalf("%s of the unit is %q; this test is about CAP_NET_RAW", key, got)
@@ -232,7 +232,7 @@ type systemCalls map[string][]string
 // systemCallGroups asks systemd.
 func systemCallGroups(t *testing.T) systemCalls {
 	t.Helper()
-	out, err := exec.Command(requireProgram(t, "systemd-analyze", "systemd"), "syscall-filter", "--no-pager").Output()
+	out, err := exec.Command(netsim.RequireProgram(t, "systemd-analyze", "systemd"), "syscall-filter", "--no-pager").Output()
 	if err != nil {
 		t.Fatal(err)
 	}

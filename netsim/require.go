@@ -1,7 +1,9 @@
 package netsim
 
 import (
+	"fmt"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 )
@@ -14,6 +16,16 @@ func Skip(t testing.TB, why string) {
 		t.Fatal(why)
 	}
 	t.Skip(why + "; " + NoSkipEnv + "=1 makes this a failure")
+}
+
+// RequireProgram returns the path of a program of this machine, or skips the test (see Skip) if it is not installed.
+func RequireProgram(t testing.TB, name, debianPackage string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		Skip(t, fmt.Sprintf("needs %s (apt-get install %s): %v", name, debianPackage, err))
+	}
+	return path
 }
 
 // RequireTime skips a test (see Skip) for which the time limit of all tests leaves less than d: some take

@@ -2,7 +2,6 @@ package netsim_test
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,11 +20,7 @@ import (
 // tool runs a program of the system and returns what it printed.
 func tool(t *testing.T, name, pack string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		netsim.Skip(t, fmt.Sprintf("%s is needed (package %s): %v", name, pack, err))
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(netsim.RequireProgram(t, name, pack), args...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {

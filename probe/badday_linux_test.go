@@ -207,10 +207,7 @@ func TestARefusalToSendIsNoLoss(t *testing.T) {
 		b.refused(l, "ENETUNREACH", 128)
 	})
 	t.Run("EPERM", func(t *testing.T) {
-		nft, err := exec.LookPath("nft")
-		if err != nil {
-			missing(t, "nft: install nftables")
-		}
+		nft := netsim.RequireProgram(t, "nft", "nftables")
 		b := newBench(t, EngineBatch)
 		l := lab(t, `{prefixes: [192.0.2.0/24]}`)
 		rules := "add table ip t; add chain ip t out { type filter hook output priority 0; }; add rule ip t out ip daddr 192.0.2.128/25 drop"

@@ -22,27 +22,18 @@ func setSysctl(t testing.TB, path, value string) {
 	t.Cleanup(func() { _ = os.WriteFile(path, []byte(strings.TrimSpace(string(before))), 0) })
 }
 
-// missing skips a test for want of something, or fails it where nothing may be skipped.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	netsim.Skip(t, "needs "+what)
-}
-
 // requireEnv skips a test that must be allowed by name, because of what it does.
 func requireEnv(t testing.TB, name, because string) {
 	t.Helper()
 	if os.Getenv(name) != "1" {
-		missing(t, name+"=1, because "+because)
+		netsim.Skip(t, "needs "+name+"=1, because "+because)
 	}
 }
 
 // command runs a program that the test cannot do without.
 func command(t testing.TB, name string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name+": install iproute2")
-	}
+	path := netsim.RequireProgram(t, name, "iproute2")
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}

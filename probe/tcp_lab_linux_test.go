@@ -258,10 +258,7 @@ func (s *server) accept(fd int) {
 // nft adds rules to the firewall of the lab, a chain for each hook, until the end of the test.
 func nft(t testing.TB, rules string) {
 	t.Helper()
-	path, err := exec.LookPath("nft")
-	if err != nil {
-		missing(t, "nft: install nftables")
-	}
+	path := netsim.RequireProgram(t, "nft", "nftables")
 	script := `add table inet t
 add chain inet t in { type filter hook input priority 0; }
 add chain inet t out { type filter hook output priority 0; }

@@ -37,10 +37,11 @@ func newChain(t testing.TB) *chain {
 	t.Helper()
 	netsim.RequireLab(t)
 	c := &chain{t: t}
+	unshare := netsim.RequireProgram(t, "unshare", "util-linux")
 	for range chainLength {
-		cmd := exec.Command("unshare", "--net", "sleep", "infinity")
+		cmd := exec.Command(unshare, "--net", "sleep", "infinity")
 		if err := cmd.Start(); err != nil {
-			missing(t, "unshare: install util-linux")
+			t.Fatal(err)
 		}
 		t.Cleanup(func() {
 			_ = cmd.Process.Kill()
@@ -60,11 +61,9 @@ func newChain(t testing.TB) *chain {
 	command(t, "ip", "-6", "route", "add", "2001:db8::/120", "via", "fd77:1::2")
 	command(t, "ip", "-6", "route", "add", "fd77::/16", "via", "fd77:1::2")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "chain1").Run() }) // and the routes with it
-	if _, err := exec.LookPath("ping"); err != nil {
-		missing(t, "ping: install iputils-ping")
-	}
+	ping := netsim.RequireProgram(t, "ping", "iputils-ping")
 	for _, to := range []string{chainEnd4, chainEnd6} { // a new link takes up to a second to carry anything
-		waitFor(t, func() bool { return exec.Command("ping", "-n", "-c", "1", "-W", "1", to).Run() == nil })
+		waitFor(t, func() bool { return exec.Command(ping, "-n", "-c", "1", "-W", "1", to).Run() == nil })
 	}
 	return c
 }
@@ -131,9 +130,7 @@ echo 10000 >ipv4/icmp_msgs_burst || true`)
 
 // nft adds rules to the firewall of a node, into a chain for what it forwards.
 func (c *chain) nft(k int, rules string) {
-	if _, err := exec.LookPath("nft"); err != nil {
-		missing(c.t, "nft: install nftables")
-	}
+	netsim.RequireProgram(c.t, "nft", "nftables")
 	c.in(k, "nft -f - <<'END'\nadd table inet t\nflush table inet t\nadd chain inet t f { type filter hook forward priority 0; }\n"+rules+"\nEND")
 }
 
@@ -156,11 +153,7 @@ func (h *hopTimes) median(i int) time.Duration {
 // tool runs a program of the system and returns what it prints.
 func tool(t testing.TB, pack, name string, args ...string) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		missing(t, name+": install "+pack)
-	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(netsim.RequireProgram(t, name, pack), args...)
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -42,9 +42,7 @@ const lively = "../../testdata/lively.yml"
 
 func TestCommandRunsOnTheSimulatedInternet(t *testing.T) {
 	netsim.RequireLab(t)
-	if _, err := exec.LookPath("ping"); err != nil {
-		netsim.Skip(t, fmt.Sprintf("ping is needed (package iputils-ping): %v", err))
-	}
+	netsim.RequireProgram(t, "ping", "iputils-ping")
 	truth := filepath.Join(t.TempDir(), "truth.jsonl")
 	cmd := command("--truth", truth, lively, "--", "sh", "-c", "ping -q -n -c 5 -i 0.01 192.0.2.1; exit 7")
 	var out, errors bytes.Buffer
