@@ -48,13 +48,22 @@ func (n *nominal) lowest() (low Sample) {
 	return low
 }
 
-// median returns the median RTT of what the rings hold, or NoSample. scratch is reused.
+// openSeconds is how many of the newest seconds are left out of a median: their slow answers are
+// still on the way, and after a start, a pause or an outage the quick ones would be all there is.
+const openSeconds = 2
+
+// median returns the median RTT of the minute that the rings hold but for its open seconds, or
+// NoSample. scratch is reused.
 func (s *Series) median(scratch []Sample) (Sample, []Sample) {
 	scratch = scratch[:0]
 	s.mu.Lock()
+	var open [RingSeconds]bool
+	for ago := range int64(openSeconds) {
+		open[secondPlace(s.ringSecond-ago)] = true
+	}
 	for i := range s.rings {
-		for _, v := range s.rings[i].samples {
-			if v >= FirstRTT {
+		for second, v := range s.rings[i].samples {
+			if v >= FirstRTT && !open[second] {
 				scratch = append(scratch, v)
 			}
 		}

@@ -51,24 +51,42 @@ func TestReferenceIsTheLowestMedianOfADay(t *testing.T) {
 	const day = nominalMinutes
 	learning(t, day+40,
 		func(minute int) time.Duration {
-			if minute == 30 {
-				return 20 * time.Millisecond // one good minute
+			if minute == 30 || minute == 31 {
+				return 20 * time.Millisecond // two good minutes: one of them is seen as a whole
 			}
 			return 40 * time.Millisecond
 		},
 		func(minute int, got time.Duration) {
 			switch {
 			case minute == 0:
-			case minute < 30 || minute > day+32:
+			case minute < 30 || minute > day+33:
 				if !near(got, 40*time.Millisecond) {
 					t.Fatalf("minute %d: %v, want 40ms", minute, got)
 				}
-			case minute > 32 && minute < day+29:
+			case minute > 32 && minute < day+30:
 				if !near(got, 20*time.Millisecond) {
 					t.Fatalf("minute %d: %v, want 20ms", minute, got)
 				}
 			}
 		})
+}
+
+// TestTheQuickAnswersOfASecondAreNoReference has one address answer at once and one when the next second
+// has begun, as after a start or an outage.
+func TestTheQuickAnswersOfASecondAreNoReference(t *testing.T) {
+	table := NewTable(nil)
+	table.Apply([]Block{blockOf("192.0.2.0/24", []string{"192.0.2.1", "192.0.2.2"}, rule(ping, ExpectSeen))})
+	s := table.Series()[0]
+	for second := range 5 {
+		if second > 0 {
+			table.Record(handle(t, table, "192.0.2.2", ping), time.Unix(int64(1000+second-1), 0), Answered, 900*time.Millisecond)
+		}
+		table.Record(handle(t, table, "192.0.2.1", ping), time.Unix(int64(1000+second), 0), Answered, time.Millisecond)
+		got, _ := s.median(nil)
+		if rtt, ok := got.RTT(); ok != (second >= openSeconds) || ok && !near(rtt, 900*time.Millisecond) {
+			t.Errorf("second %d: %v (%t), want 900ms from second %d on", second, rtt, ok, openSeconds)
+		}
+	}
 }
 
 func TestReferenceIsNeverBelowAMillisecond(t *testing.T) {
