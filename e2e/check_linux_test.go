@@ -16,18 +16,6 @@ import (
 // the exporter itself needs a few milliseconds.
 const busy = 500 * time.Millisecond
 
-// held is how far from the lab's record an RTT may be, on average, where some microseconds
-// are usual: a busy machine may do something else between the stamps of one and the other.
-// A pause of 5 s in one RTT of fifty would be ten times as much.
-const held = 10 * time.Millisecond
-
-// stampError is how much shorter than the record RTTs may be, on average: the lab knows
-// when a packet came to its device, the kernel stamps it for the exporter just behind.
-const stampError = 100 * time.Microsecond
-
-// labPause is how long a busy machine may pause between those two stamps of one packet.
-const labPause = 5 * time.Millisecond
-
 // unequal compares every counter with the accounts, and says what differs.
 func (s *story) unequal(b book) (text string) {
 	sent, answered := map[string]float64{}, map[string]float64{}
@@ -171,25 +159,24 @@ func (s *story) staysUnhealthy() {
 var nativeWidth = math.Pow(2, 1.0/8)
 
 // quantiles compares those that Prometheus reckons from histograms with those of the
-// record. Both are of the same probe, so they are in the same bucket or, if the RTT is
-// longer than the record by some milliseconds, in the next one.
+// record: it is right to a bucket.
 func (s *story) quantiles() {
 	b := s.book()
 	for _, p := range []string{"192.0.2.0/24", outage} {
-		rtts := b.rtts(netip.MustParsePrefix(p))
-		bounds := s.classicBounds(p)
+		shortest, longest := b.rtts(netip.MustParsePrefix(p))
+		buckets := s.classicBounds(p)
 		for _, q := range []float64{0.05, 0.5, 0.9, 0.99} {
-			truth := quantile(rtts, q)
-			low, high := truth.Seconds(), (truth + held).Seconds()
+			truth := bounds{quantile(shortest, q) - clockError, quantile(longest, q) + clockError}
+			low, high := truth.shortest.Seconds(), truth.longest.Seconds()
 			native, _ := s.prometheus.number(fmt.Sprintf("histogram_quantile(%v, prefix_rtt_seconds{prefix=%q})", q, p))
 			if native < low/nativeWidth || native > high*nativeWidth {
 				s.t.Errorf("quantile %v of %s is %v by the native histogram, %v by the record", q, p, native, truth)
 			}
 			classic, _ := s.prometheus.number(fmt.Sprintf("histogram_quantile(%v, prefix_rtt_seconds_bucket{prefix=%q})", q, p))
-			under, _ := slices.BinarySearch(bounds, low)
-			over, _ := slices.BinarySearch(bounds, high)
-			if under == 0 || over == len(bounds) || classic < bounds[under-1] || classic > bounds[over] {
-				s.t.Errorf("quantile %v of %s is %v by the classic histogram, %v by the record, with buckets %v", q, p, classic, truth, bounds)
+			under, _ := slices.BinarySearch(buckets, low)
+			over, _ := slices.BinarySearch(buckets, high)
+			if under == 0 || over == len(buckets) || classic < buckets[under-1] || classic > buckets[over] {
+				s.t.Errorf("quantile %v of %s is %v by the classic histogram, %v by the record, with buckets %v", q, p, classic, truth, buckets)
 			}
 			s.t.Logf("%s %v: record %v, native %.4f s, classic %.4f s", p, q, truth, native, classic)
 		}
@@ -207,31 +194,33 @@ func (s *story) classicBounds(p string) (bounds []float64) {
 	return bounds
 }
 
-// sums compares the mean RTT of every address with the record: neither the stop of the
-// process nor a reload may be in it.
+// sums compares the RTTs of every address, added up, with the record: neither the stop of
+// the process nor a reload may be in it.
 func (s *story) sums() {
 	got := s.prometheus.byIP("prefix_target_rtt_seconds_sum")
-	var all []time.Duration
+	var widths []time.Duration
 	for a, account := range s.book() {
 		n := time.Duration(len(account.rtts))
 		if n == 0 {
 			continue
 		}
-		var want time.Duration
+		var want bounds
 		for _, rtt := range account.rtts {
-			want += rtt
+			want.shortest += rtt.shortest
+			want.longest += rtt.longest
+			widths = append(widths, rtt.longest-rtt.shortest)
 		}
-		off := (time.Duration(got[a.String()]*1e9) - want) / n
-		all = append(all, off)
-		if off < -stampError-labPause/n || off > held {
-			s.t.Errorf("%s: the mean of %d RTTs is %v off the record", a, n, off)
+		sum := time.Duration(got[a.String()] * 1e9)
+		if off := want.outside(sum, n*clockError); off != 0 {
+			s.t.Errorf("%s: the sum of %d RTTs is %v, %v off what it may be", a, n, sum, off)
 		}
 	}
-	slices.Sort(all)
-	if middle := all[len(all)/2]; middle < -stampError {
-		s.t.Errorf("half of the mean RTTs are %v or more off the record", middle)
+	slices.Sort(widths)
+	middle := widths[len(widths)/2]
+	s.t.Logf("the record knows RTTs to %v to %v, half of them to %v", widths[0], widths[len(widths)-1], middle)
+	if middle > time.Millisecond {
+		s.t.Error("that is not exact enough")
 	}
-	s.t.Logf("mean RTTs are %v to %v off the record", all[0], all[len(all)-1])
 }
 
 // noGap checks that the reloads neither left out nor doubled a probe. A machine that was
@@ -319,7 +308,7 @@ func (s *story) compareLines(ip string, o outcome, lines []map[string]any) {
 			continue
 		}
 		rtt, err := time.ParseDuration(fmt.Sprint(line["rtt"]))
-		if err != nil || rtt < o.rtt-held || rtt > o.rtt+busy/2 {
+		if err != nil || o.rtt.outside(rtt, clockError) != 0 {
 			s.t.Errorf("%s sequence %d: RTT %v (%v), the lab held it for %v", ip, o.sequence, line["rtt"], err, o.rtt)
 		}
 	}

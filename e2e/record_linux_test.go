@@ -23,7 +23,20 @@ type outcome struct {
 	sent     time.Time // when it came to the lab: a moment after it was sent
 	known    time.Time // when its outcome is: the reply, or the end of the timeout
 	kind     prefix.Outcome
-	rtt      time.Duration // what the lab held it for
+	rtt      bounds // of an answered one
+}
+
+// bounds are the shortest and the longest that a duration may be.
+type bounds struct{ shortest, longest time.Duration }
+
+// clockError is how far stamps of one moment may be apart, on two processors.
+const clockError = 2 * time.Microsecond
+
+func (b bounds) String() string { return fmt.Sprintf("%v to %v", b.shortest, b.longest) }
+
+// outside returns how much a duration is longer than it may be, negative if it is shorter, 0 if it is right.
+func (b bounds) outside(d, tolerance time.Duration) time.Duration {
+	return min(0, d-b.shortest+tolerance) + max(0, d-b.longest-tolerance)
 }
 
 // outcomes sorts the record by address, in the order of sending. Probes whose outcome
@@ -44,7 +57,8 @@ func outcomes(truth []netsim.Packet, now time.Time) map[netip.Addr][]outcome {
 				o.kind = prefix.TTLExceeded
 			}
 			if o.kind != prefix.Timeout {
-				o.rtt, o.known = hold, o.sent.Add(hold)
+				o.known = o.sent.Add(hold)
+				o.rtt.shortest, o.rtt.longest = p.Bounds()
 				if p.Replies[0].WrittenMono == 0 {
 					continue
 				}
@@ -68,7 +82,7 @@ type flip struct {
 type account struct {
 	known  bool
 	counts [prefix.Outcomes]uint64
-	rtts   []time.Duration
+	rtts   []bounds
 	flips  []flip // beginning with the first answer; before, it is 0
 }
 
@@ -147,15 +161,18 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 	return sorted[min(int(q*float64(len(sorted))), len(sorted)-1)]
 }
 
-// rtts returns what the lab has held all answered probes of a prefix for, sorted.
-func (b book) rtts(p netip.Prefix) (all []time.Duration) {
+// rtts returns the shortest and the longest RTTs that all answered probes of a prefix may have had, sorted.
+func (b book) rtts(p netip.Prefix) (shortest, longest []time.Duration) {
 	for a, account := range b {
 		if p.Contains(a) {
-			all = append(all, account.rtts...)
+			for _, rtt := range account.rtts {
+				shortest, longest = append(shortest, rtt.shortest), append(longest, rtt.longest)
+			}
 		}
 	}
-	slices.Sort(all)
-	return all
+	slices.Sort(shortest)
+	slices.Sort(longest)
+	return shortest, longest
 }
 
 // differences compares two sets of values by name, and returns the first few.

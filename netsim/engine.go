@@ -25,10 +25,11 @@ type engine struct {
 	way     way    // of the request at hand
 	scratch []byte // for what routers quote
 
-	queue  queue
-	truth  *truth
-	totals [protocols]Counters
-	stats  Stats
+	queue   queue
+	truth   *truth
+	writing *answer // of the last pop; nil if the truth does not have it
+	totals  [protocols]Counters
+	stats   Stats
 }
 
 // host is the state of one address for one protocol. It has no pointers, so that 65,536 of them cost the
@@ -314,14 +315,23 @@ func (e *engine) pop(now moment) []byte {
 	if s.stamp {
 		stamp(s.packet, s.arrived, now.wall)
 	}
+	e.writing = nil
 	if !s.untold {
 		a := e.truth.answers.at(uint64(s.reply))
 		a.wall, a.mono = now.wall, now.mono
+		e.writing = a
 		e.hosts[s.host].counters.Replies++
 		e.totals[s.protocol].Replies++
 	}
 	e.queue.release(index)
 	return s.packet
+}
+
+// wrote notes that the packet of the last pop had been written at the moment now.
+func (e *engine) wrote(now moment) {
+	if e.writing != nil {
+		e.writing.took = uint32(min((now.mono-e.writing.mono)/1000+1, math.MaxUint32))
+	}
 }
 
 // damage spoils an echo reply that the lab built; where is a random number.

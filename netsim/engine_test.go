@@ -60,6 +60,7 @@ func written(e *engine) [][]byte {
 		}
 		p := e.pop(epoch0.plus(time.Duration(due - epoch0.mono)))
 		out = append(out, slices.Clone(p))
+		e.wrote(epoch0.plus(time.Duration(due-epoch0.mono) + 3*time.Microsecond))
 	}
 }
 
@@ -92,7 +93,7 @@ func TestReplyIsTheRequestComingBack(t *testing.T) {
 		want := []Packet{{
 			Arrived: read.wall, ArrivedMono: read.mono, Read: read.wall, ReadMono: read.mono, Src: from, Dst: a, ID: 77, Seq: 9, TTL: 64, Size: 56,
 			Head: [16]byte(payload56), Verdict: Answered,
-			Replies: []Reply{{From: a, Type: replyType(a), Due: due.mono, Written: due.wall, WrittenMono: due.mono}},
+			Replies: []Reply{{From: a, Type: replyType(a), Due: due.mono, Written: due.wall, WrittenMono: due.mono, DoneMono: due.mono + 4000}},
 		}}
 		if diff := cmp.Diff(want, packets(e), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s: (-want +got)\n%s", to, diff)
@@ -109,6 +110,17 @@ func TestDelayCountsFromArrivalAlthoughTheLabReadsLater(t *testing.T) {
 	p := packets(e)[0]
 	if p.Arrived != arrived.wall || p.ArrivedMono != arrived.mono || p.Read != read.wall || p.Hold() != 5*time.Millisecond || due != arrived.mono+5_000_000 || at != arrived.wall {
 		t.Errorf("%+v due %d stamped %d", p, due, at)
+	}
+	// The prober's stamps are between arrival and reading, and between the begin and the end of writing.
+	for rtt, want := range map[time.Duration]time.Duration{
+		2*time.Millisecond - clockError - 1:                      -1,
+		2*time.Millisecond - clockError:                          0,
+		5*time.Millisecond + 4*time.Microsecond:                  0,
+		5*time.Millisecond + 4*time.Microsecond + clockError + 1: 1,
+	} {
+		if got := p.Outside(rtt); got != want {
+			t.Errorf("an RTT of %v is outside by %v, want %v", rtt, got, want)
+		}
 	}
 }
 

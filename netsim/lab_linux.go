@@ -42,6 +42,7 @@ type Lab struct {
 	engine   *engine
 	scenario Scenario
 	drained  uint64
+	offset   int64 // CLOCK_REALTIME minus CLOCK_MONOTONIC, ns
 	paused   bool
 	closing  bool
 	closed   bool
@@ -104,8 +105,23 @@ func (l *Lab) setStart() {
 	}
 }
 
-// now reads both clocks in one call.
-func (l *Lab) now() moment { return l.moment(time.Now()) }
+// now reads both clocks, one just behind the other; again, if the thread was interrupted between them.
+// l.mu is held.
+func (l *Lab) now() moment {
+	const (
+		apart = 1000 // ns
+		tries = 3    // then the wall clock was set
+	)
+	m := l.moment(time.Now())
+	for range tries {
+		if d := m.wall - m.mono - l.offset; d >= -apart && d <= apart {
+			return m
+		}
+		m = l.moment(time.Now())
+	}
+	l.offset = m.wall - m.mono
+	return m
+}
 
 func (l *Lab) moment(t time.Time) moment {
 	return moment{t.UnixNano(), l.monoBase + int64(t.Sub(l.start))}

@@ -99,14 +99,19 @@ func (l *Lab) waited(packet []byte, now moment) int64 {
 
 // flush writes what is due.
 func (l *Lab) flush() {
-	for l.engine.queue.len() > 0 {
-		p := l.engine.pop(l.now())
+	if l.engine.queue.len() == 0 {
+		return
+	}
+	for now := l.now(); ; {
+		p := l.engine.pop(now)
 		if p == nil {
 			return
 		}
 		if l.tun.write(p) != 0 {
 			l.engine.stats.Refused++
 		}
+		now = l.now()
+		l.engine.wrote(now)
 	}
 }
 

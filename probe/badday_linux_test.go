@@ -47,7 +47,15 @@ rules:
 `)
 		b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
 		b.run()
-		time.Sleep(1200 * time.Millisecond)
+		waitFor(t, func() bool { // all that speak have spoken
+			known := 0
+			for _, s := range b.snapshot() {
+				if s.Known {
+					known++
+				}
+			}
+			return known == 128
+		})
 		local := netip.MustParseAddr("198.18.0.1")
 		silent, other := netip.MustParseAddr("192.0.2.200"), netip.MustParseAddr("192.0.2.1")
 		var asked netsim.Packet // an echo request to the silent address that is still open
@@ -177,18 +185,7 @@ rules:
 	time.Sleep(2 * time.Second)
 	b.settle(l)
 	b.compare(l)
-	for a, s := range b.snapshot() {
-		if s.Counts[prefix.Timeout] != 0 {
-			t.Errorf("%s: %d timeouts, want 0", a, s.Counts[prefix.Timeout])
-		}
-	}
-	for k, packets := range b.packets {
-		for _, p := range packets {
-			if p.Event == "answered" && p.RTT > 950*time.Millisecond {
-				t.Errorf("%v: RTT %v: the pause is in it", k, p.RTT)
-			}
-		}
-	}
+	b.compareRTTs(l)
 	if got := b.value("stalls_total"); got != 1 {
 		t.Errorf("%v stalls, want 1", got)
 	}
@@ -325,7 +322,7 @@ rules: [{delay: 30ms, spread: 300ms}]
 			}
 			for k, packets := range b.packets {
 				for _, p := range packets {
-					if off := p.RTT - held[k]; p.Event == "answered" && (off < -time.Millisecond || off > 100*time.Millisecond) {
+					if off := p.RTT - held[k]; p.Event == "answered" && (off < -time.Millisecond || off > 500*time.Millisecond) { // a step is 3 s
 						t.Errorf("%v: RTT %v, the lab held it for %v", k, p.RTT, held[k])
 					}
 				}

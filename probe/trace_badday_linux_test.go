@@ -114,7 +114,7 @@ func TestForgedErrorsAreCountedAndNotBelieved(t *testing.T) {
 					past = sent
 					b.wait(b.count(), 1)
 				}
-				for _, r := range b.wait(0, 5) {
+				for _, r := range b.whole(b.wait(0, 5)) {
 					if diff := cmp.Diff([]string{"10.0.0.1", "*", "10.0.0.3", "192.0.2.7!"}, line(r)); diff != "" {
 						t.Errorf("(-want +got)\n%s", diff)
 					}
@@ -170,7 +170,7 @@ func TestAnswersToOthersAreNotOurs(t *testing.T) {
 		quoted[9] = [3]byte{packet.ProtocolICMP, packet.ProtocolTCP, packet.ProtocolUDP}[i%3]
 		b.inject(l, quoted)
 	}
-	for _, r := range b.wait(b.count(), 6) {
+	for _, r := range b.whole(b.wait(b.count(), 6)) {
 		if diff := cmp.Diff([]string{"10.0.0.1", "*", "10.0.0.3", r.dst.String() + "!"}, line(r)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -195,7 +195,7 @@ routes:
 		"192.0.2.1": {"10.0.0.1", "10.0.0.3", "192.0.2.1!"},
 		"192.0.2.2": {"10.0.0.1", "*", "*", "*", "*", "*", "*", "*", "*", "*", "*", "*"},
 	}
-	for _, r := range b.wait(0, 20) {
+	for _, r := range b.whole(b.wait(0, 20)) {
 		if diff := cmp.Diff(ways[r.dst.String()], line(r)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
@@ -215,11 +215,19 @@ func TestAFirewallOfOurOwnIsNoHop(t *testing.T) {
 			nft(t, "add rule inet t out ip ttl 3 drop")
 			b.apply(traceTarget(protocol, "192.0.2.7"))
 			b.run()
+			known := 0
 			for _, r := range b.wait(0, 12) {
 				got := line(r)
+				if slices.Contains(slices.Concat(got[:2], got[3:]), "?") {
+					continue // for another reason: see whole
+				}
+				known++
 				if len(got) != 5 || got[2] != "?" || slices.Contains(got, "*") {
 					t.Errorf("way %v", got)
 				}
+			}
+			if known < 6 {
+				t.Errorf("only %d of 12 rounds are known", known)
 			}
 			if got := b.value("send_errors_total", "EPERM"); got < 12 {
 				t.Errorf("EPERM was counted %v times", got)
@@ -272,7 +280,7 @@ func TestAnInterfaceThatGoesSaysNothing(t *testing.T) {
 	target.Interface = "chain1"
 	b.apply(target)
 	b.run()
-	if diff := cmp.Diff([]string{"10.77.1.2", "10.77.2.2", "10.77.3.2", "10.77.4.2", chainEnd4 + "!"}, line(b.wait(0, 3)[2])); diff != "" {
+	if diff := cmp.Diff([]string{"10.77.1.2", "10.77.2.2", "10.77.3.2", "10.77.4.2", chainEnd4 + "!"}, line(b.whole(b.wait(0, 3))[0])); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
 	command(t, "ip", "link", "del", "chain1")
@@ -385,7 +393,7 @@ func TestAPauseIsNoSilence(t *testing.T) {
 		b.wait(b.count(), 4)
 	}
 	b.stop()
-	for _, r := range b.rounds {
+	for _, r := range b.whole(b.rounds) {
 		if diff := cmp.Diff(oddWays[r.dst.String()], line(r)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", r.dst, diff)
 		}
@@ -414,7 +422,7 @@ func TestNoDescriptorIsNeededForARound(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "prefix 192.0.2.0/24: traceroute by udp: socket: too many open files") {
 		t.Errorf("error %v", err)
 	}
-	for _, r := range b.wait(b.count(), 9) {
+	for _, r := range b.whole(b.wait(b.count(), 9)) {
 		if n := len(r.Answers); n == 0 || r.Answers[n-1].Kind != route.Arrived {
 			t.Errorf("%s: %v", r.dst, line(r))
 		}
@@ -474,14 +482,8 @@ func TestAFirewallOnTheWayIsSilentOrSaysSo(t *testing.T) {
 				target.MaxHops = 6
 				b.apply(target)
 				b.run()
-				told := 0
-				for _, r := range b.wait(0, 5) {
-					got := line(r)
-					if got[0] == "?" {
-						continue // the machine paused: nothing is known of this round
-					}
-					told++
-					if diff := cmp.Diff(f.want, got); diff != "" {
+				for _, r := range b.whole(b.wait(0, 5)) {
+					if diff := cmp.Diff(f.want, line(r)); diff != "" {
 						t.Errorf("%s (-want +got)\n%s", protocol, diff)
 					}
 					for _, a := range r.Answers {
@@ -489,9 +491,6 @@ func TestAFirewallOnTheWayIsSilentOrSaysSo(t *testing.T) {
 							t.Errorf("code %d, want 13", a.Code)
 						}
 					}
-				}
-				if told < 3 {
-					t.Errorf("%s: only %d rounds of 5 are known", protocol, told)
 				}
 				b.stop()
 			}

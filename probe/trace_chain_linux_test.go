@@ -367,7 +367,7 @@ func TestARealHostWithAnOpenPortIsReached(t *testing.T) {
 	}
 	b.apply(list...)
 	b.run()
-	for _, r := range b.wait(0, 40) {
+	for _, r := range b.whole(b.wait(0, 40)) {
 		if n := len(r.Answers); n != chainLength || r.Answers[n-1].Kind != route.Arrived {
 			t.Errorf("way %v", line(r))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -141,6 +142,25 @@ func (b *traceBench) wait(first, n int) []tracing {
 			b.t.Fatalf("%d rounds, want %d", len(rounds), first+n)
 		}
 	}
+}
+
+// whole returns the rounds in which all is known. Where the machine takes the processor away for longer than
+// the timeout of a probe, nobody knows what became of it; but that may not be said of most of them.
+func (b *traceBench) whole(rounds []tracing) (whole []tracing) {
+	b.t.Helper()
+	for _, r := range rounds {
+		if !torn(r) {
+			whole = append(whole, r)
+		}
+	}
+	if len(whole) < (len(rounds)+1)/2 {
+		b.t.Fatalf("only %d of %d rounds are whole", len(whole), len(rounds))
+	}
+	return whole
+}
+
+func torn(r tracing) bool {
+	return slices.ContainsFunc(r.Answers, func(a route.Answer) bool { return a.Kind == route.Unasked })
 }
 
 // count returns how many rounds have been recorded.

@@ -77,11 +77,12 @@ func TestEveryOddityOfAWayIsSeen(t *testing.T) {
 			for a := range oddWays {
 				target := traceTarget(c.protocol, a)
 				target.MaxHops = 6
+				target.Interval, target.Timeout = 300*time.Millisecond, 250*time.Millisecond // a lab that pauses is no silence
 				list = append(list, target)
 			}
 			b.apply(list...)
 			b.run()
-			for _, r := range b.wait(0, 10*len(list)) {
+			for _, r := range b.whole(b.wait(0, 10*len(list))) {
 				if diff := cmp.Diff(oddWays[r.dst.String()], line(r)); diff != "" {
 					t.Errorf("%s (-want +got)\n%s", r.dst, diff)
 				}
@@ -92,10 +93,28 @@ func TestEveryOddityOfAWayIsSeen(t *testing.T) {
 			}
 			b.want(map[string]float64{
 				"unmatched_replies_total": 0, "malformed_packets_total": 0, "late_replies_total": 0, "duplicate_replies_total": 0,
-				"unstamped_replies_total": 0, "kernel_drops_total": 0, "discarded_probes_total": 0,
+				"unstamped_replies_total": 0, "kernel_drops_total": 0,
 			})
+			b.discarded()
 			b.unhealthy()
 		})
+	}
+}
+
+// discarded checks that a place is unasked where the loop was away for too long to know what became of
+// the probe, and nowhere else.
+func (b *traceBench) discarded() {
+	b.t.Helper()
+	unasked := 0
+	for _, r := range b.rounds {
+		for _, a := range r.Answers {
+			if a.Kind == route.Unasked {
+				unasked++
+			}
+		}
+	}
+	if got := b.value("discarded_probes_total"); got != float64(unasked) {
+		b.t.Errorf("%v probes were discarded, %d places are unasked", got, unasked)
 	}
 }
 
@@ -106,10 +125,10 @@ func (b *traceBench) compare(l *netsim.Lab) {
 		dst netip.Addr
 		ttl uint8
 	}
-	holds := map[name][]time.Duration{}
+	asked := map[name][]netsim.Packet{}
 	for _, p := range l.Truth(netsim.ICMP, netsim.TCP, netsim.UDP) {
 		k := name{p.Dst, p.TTL}
-		holds[k] = append(holds[k], p.Hold())
+		asked[k] = append(asked[k], p)
 	}
 	n := map[netip.Addr]int{}
 	var over []time.Duration
@@ -118,14 +137,17 @@ func (b *traceBench) compare(l *netsim.Lab) {
 			if a.Kind == route.Silent || a.Kind == route.Unasked {
 				continue
 			}
-			over = append(over, a.RTT-holds[name{r.dst, uint8(i + 1)}][n[r.dst]])
+			p := asked[name{r.dst, uint8(i + 1)}][n[r.dst]]
+			over = append(over, a.RTT-p.Hold())
+			if x := p.Outside(a.RTT); x != 0 {
+				b.t.Errorf("%s TTL %d: RTT %v, %v outside of what it may be; held for %v", r.dst, i+1, a.RTT, x, p.Hold())
+			}
 		}
 		n[r.dst]++
 	}
 	slices.Sort(over)
 	b.t.Logf("beyond what the lab held %d probes: min %v, median %v, 99 %% %v, max %v", len(over), over[0], over[len(over)/2], over[len(over)*99/100], over[len(over)-1])
-	// The bounds are those of TestRTTIsWhatTheLabHeld.
-	if over[len(over)/2] > time.Millisecond || over[len(over)/100] < -100*time.Microsecond || over[0] < -5*time.Millisecond {
+	if over[len(over)/2] > time.Millisecond {
 		b.t.Error("RTTs are not what the lab held")
 	}
 }
@@ -174,7 +196,7 @@ func TestABalancerFakesNoChange(t *testing.T) {
 			b.apply(list...)
 			b.run()
 			first, ways := map[netip.Addr][]string{}, map[string]bool{}
-			for _, r := range b.wait(0, 100*len(list)) {
+			for _, r := range b.whole(b.wait(0, 100*len(list))) {
 				if silent(r) {
 					continue // the machine is too busy for the timeout
 				}
@@ -256,7 +278,7 @@ func (b *traceBench) change(l *netsim.Lab) {
 	}
 	rounds := b.wait(b.count(), 200)
 	seen := 0
-	for _, r := range rounds {
+	for _, r := range b.whole(rounds) {
 		if r.dst.Is6() || r.Started.Before(at) || silent(r) {
 			continue
 		}
@@ -335,7 +357,7 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 	stays, other := traceTarget(TraceICMP, "192.0.2.7"), traceTarget(TraceTCP, "192.0.2.8")
 	b.apply(stays)
 	b.run()
-	first := b.wait(0, 1)[0]
+	first := b.whole(b.wait(0, 3))[0]
 	for i := range 200 {
 		list := []TraceTarget{stays}
 		if i%2 == 0 {
@@ -346,9 +368,8 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	rounds := b.wait(0, 12)
 	n := 0
-	for _, r := range rounds {
+	for _, r := range b.whole(b.wait(0, 12)) {
 		if r.key != stays.Key {
 			continue
 		}
@@ -357,7 +378,7 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 			t.Errorf("(-first +now)\n%s", diff)
 		}
 	}
-	if n < 8 {
+	if n < 4 {
 		t.Errorf("%d rounds of the route that stays", n)
 	}
 	if err := b.tracer.Apply(t.Context(), nil); err != nil {

@@ -42,12 +42,12 @@ func TestErrorsOfOthersDoNotFillARawSocket(t *testing.T) {
 			b.apply(target)              // looks at it
 			b.run()
 			b.flood(l, s.protocol, 4*time.Second)
-			for _, r := range b.wait(0, 4) {
+			for _, r := range b.whole(b.wait(0, 4)) {
 				if diff := cmp.Diff([]string{"10.0.0.1", "*", "10.0.0.3", "192.0.2.7!"}, line(r)); diff != "" {
 					t.Errorf("(-want +got)\n%s", diff)
 				}
 			}
-			b.want(map[string]float64{"kernel_drops_total": 0, "discarded_probes_total": 0, "malformed_packets_total": 0})
+			b.want(map[string]float64{"kernel_drops_total": 0, "malformed_packets_total": 0})
 			if got, sent := b.value("packets_received_total"), b.value("packets_sent_total"); got > sent {
 				t.Errorf("%v packets received for %v: those of others are counted", got, sent)
 			}
@@ -105,8 +105,13 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 			rounds := b.wait(b.count(), 5*len(list))
 			b.stop()
 			seen := map[netip.Addr]int{} // silent rounds
+			away := 0                    // those of which less is known than they tell
 			for _, r := range rounds {
 				if slices.ContainsFunc(r.Answers, func(a route.Answer) bool { return a.Kind == route.Arrived }) {
+					continue
+				}
+				if len(r.Answers) == 12 && r.Answers[4].Kind == route.Unasked {
+					away++ // see whole
 					continue
 				}
 				if len(r.Answers) != 12 || r.Answers[4].Kind != route.Silent {
@@ -117,12 +122,19 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 				if seen[r.dst]++; seen[r.dst] == 1 {
 					want = c.first
 				}
-				if got := line(r)[11]; got != want {
+				switch got := line(r)[11]; {
+				case got == want:
+				case got == "?":
+					away++
+				default:
 					t.Errorf("silent round %d: the last TTL is %q, want %q", seen[r.dst], got, want)
 				}
 			}
 			if len(seen) != len(list) {
 				t.Errorf("%d destinations are silent", len(seen))
+			}
+			if away > len(rounds)/5 {
+				t.Errorf("of %d rounds of %d too little is known", away, len(rounds))
 			}
 			// On a busy machine some are.
 			if got := b.value("skipped_probes_total"); got >= float64(len(list)/2) {
@@ -154,7 +166,7 @@ func TestADestinationOfTheOtherFamilyIsNone(t *testing.T) {
 				target.Key = route.Key{Prefix: netip.MustParsePrefix(prefix)}
 				b.apply(target)
 				b.run()
-				for _, r := range b.wait(0, 3) {
+				for _, r := range b.whole(b.wait(0, 3)) {
 					if r.dst.String() != good || r.Answers[len(r.Answers)-1].Kind != route.Arrived {
 						t.Errorf("%s: %v", r.dst, line(r))
 					}

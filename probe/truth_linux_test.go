@@ -42,6 +42,36 @@ func (b *bench) compare(l *netsim.Lab) map[string]int {
 	return count
 }
 
+// compareRTTs holds every RTT against what the lab knows, and returns how much longer than its hold each
+// was, sorted. However often the processor is taken away: the kernel's stamps are between those of the lab.
+func (b *bench) compareRTTs(l *netsim.Lab) (off []time.Duration) {
+	b.t.Helper()
+	wrong, unstamped := 0, b.value("unstamped_replies_total")
+	for _, p := range l.Truth() {
+		for _, e := range b.packets[probeKey{p.Dst, p.Seq}] {
+			if e.Event != "answered" {
+				continue
+			}
+			off = append(off, e.RTT-p.Hold())
+			x := p.Outside(e.RTT)
+			if x > 0 && unstamped > 0 {
+				unstamped-- // the engine's own clock, which is earlier than the kernel's, and says so
+				continue
+			}
+			if x != 0 {
+				if wrong++; wrong <= 10 {
+					b.t.Errorf("%s sequence %d: RTT %v, %v outside of what it may be; held for %v", p.Dst, p.Seq, e.RTT, x, p.Hold())
+				}
+			}
+		}
+	}
+	if wrong > 10 {
+		b.t.Errorf("… and %d more", wrong-10)
+	}
+	slices.Sort(off)
+	return off
+}
+
 // eventsOf says what must be seen of a packet, by the lab's record. Times out is 1 s.
 func eventsOf(p *netsim.Packet) (events []string) {
 	switch p.Verdict {
@@ -229,28 +259,15 @@ rules:
 		b.run()
 		time.Sleep(3 * time.Second)
 		b.settle(l)
-		var off []time.Duration
-		for _, p := range l.Truth() {
-			for _, e := range b.packets[probeKey{p.Dst, p.Seq}] {
-				if e.Event == "answered" {
-					off = append(off, e.RTT-p.Hold())
-				}
-			}
-		}
-		slices.Sort(off)
+		off := b.compareRTTs(l)
 		if len(off) < 512 {
 			t.Fatalf("only %d answers", len(off))
 		}
 		summary := fmt.Sprintf("RTT minus hold: min %v median %v p99 %v max %v of %d",
 			off[0], off[len(off)/2], off[len(off)*99/100], off[len(off)-1], len(off))
 		t.Log(summary)
-		// A reply cannot arrive before the lab wrote it: what is shorter is a wrong RTT,
-		// however busy the machine (but for the moment between two stamps of a request, of the
-		// lab's tap and of the driver). How much longer it is, is for the benchmark to tell.
-		if off[len(off)/2] > time.Millisecond {
-			t.Error(summary)
-		}
-		if off[len(off)/100] < -100*time.Microsecond || off[0] < -5*time.Millisecond {
+		// How close they are on an idle machine is for the benchmark to tell.
+		if middle := off[len(off)/2]; middle < -100*time.Microsecond || middle > time.Millisecond {
 			t.Error(summary)
 		}
 	})
