@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"prefix_exporter/netsim"
@@ -195,24 +196,33 @@ func (s *story) classicBounds(p string) (bounds []float64) {
 }
 
 // sums compares the RTTs of every address, added up, with the record: neither the stop of
-// the process nor a reload may be in it.
+// the process nor a reload may be in it. The record is younger than the last scrape, which
+// has the first RTTs of each address only.
 func (s *story) sums() {
-	got := s.prometheus.byIP("prefix_target_rtt_seconds_sum")
+	got, count := map[netip.Addr]time.Duration{}, map[netip.Addr]int{}
+	for _, v := range s.prometheus.query(`{__name__=~"prefix_target_rtt_seconds_(sum|count)"}`) { // of one scrape
+		a := netip.MustParseAddr(string(v.Metric["ip"]))
+		if strings.HasSuffix(string(v.Metric["__name__"]), "_sum") {
+			got[a] = time.Duration(v.Value * 1e9)
+		} else {
+			count[a] = int(v.Value)
+		}
+	}
 	var widths []time.Duration
 	for a, account := range s.book() {
-		n := time.Duration(len(account.rtts))
-		if n == 0 {
+		n := time.Duration(count[a])
+		if int(n) > len(account.rtts) {
+			s.t.Errorf("%s: %d RTTs, the lab answered %d probes", a, n, len(account.rtts))
 			continue
 		}
 		var want bounds
-		for _, rtt := range account.rtts {
+		for _, rtt := range account.rtts[:n] {
 			want.shortest += rtt.shortest
 			want.longest += rtt.longest
 			widths = append(widths, rtt.longest-rtt.shortest)
 		}
-		sum := time.Duration(got[a.String()] * 1e9)
-		if off := want.outside(sum, n*clockError); off != 0 {
-			s.t.Errorf("%s: the sum of %d RTTs is %v, %v off what it may be", a, n, sum, off)
+		if off := want.outside(got[a], n*clockError); off != 0 {
+			s.t.Errorf("%s: the sum of %d RTTs is %v, %v off what it may be", a, n, got[a], off)
 		}
 	}
 	slices.Sort(widths)

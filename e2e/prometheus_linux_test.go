@@ -130,13 +130,3 @@ func (p *prometheus) until(promql string, want float64) {
 		return fmt.Sprintf("it is %v (there: %v)", got, ok)
 	})
 }
-
-// byIP sorts the values of an expression by the label ip.
-func (p *prometheus) byIP(promql string) map[string]float64 {
-	p.t.Helper()
-	values := map[string]float64{}
-	for _, s := range p.query(promql) {
-		values[string(s.Metric["ip"])] = float64(s.Value)
-	}
-	return values
-}
