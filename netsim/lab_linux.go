@@ -261,6 +261,7 @@ func (l *Lab) Apply(s Scenario) (time.Time, error) {
 func (l *Lab) Quiesce(ctx context.Context) error {
 	rest := make(chan struct{})
 	l.mu.Lock()
+	before := l.engine.stats.Packets
 	l.waiters = append(l.waiters, rest)
 	l.interrupt()
 	l.mu.Unlock()
@@ -270,6 +271,7 @@ func (l *Lab) Quiesce(ctx context.Context) error {
 	case <-l.done:
 		return errors.New("wait for quiescence: the lab is closed")
 	case <-ctx.Done():
-		return fmt.Errorf("wait for quiescence: %w", ctx.Err())
+		now := l.Stats()
+		return fmt.Errorf("wait for quiescence: %w: %d packets were read meanwhile, %d replies are waiting", ctx.Err(), now.Packets-before, now.Pending)
 	}
 }
