@@ -393,7 +393,7 @@ func TestAPauseIsNoSilence(t *testing.T) {
 		b.wait(b.count(), 4)
 	}
 	b.stop()
-	for _, r := range b.whole(b.rounds) {
+	for _, r := range b.rounds {
 		if diff := cmp.Diff(oddWays[r.dst.String()], line(r)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", r.dst, diff)
 		}

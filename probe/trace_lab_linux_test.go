@@ -145,7 +145,8 @@ func (b *traceBench) wait(first, n int) []tracing {
 }
 
 // whole returns the rounds in which all is known. Where the machine takes the processor away for longer than
-// the timeout of a probe, nobody knows what became of it; but that may not be said of most of them.
+// the timeout of a probe, nobody knows what became of it; but that may not be said of most of them, and not
+// because more came than could be read.
 func (b *traceBench) whole(rounds []tracing) (whole []tracing) {
 	b.t.Helper()
 	for _, r := range rounds {
@@ -153,6 +154,7 @@ func (b *traceBench) whole(rounds []tracing) (whole []tracing) {
 			whole = append(whole, r)
 		}
 	}
+	b.want(map[string]float64{"discarded_probes_total " + discardFlood: 0, "discarded_probes_total " + discardKernelDrop: 0})
 	if len(whole) < (len(rounds)+1)/2 {
 		b.t.Fatalf("only %d of %d rounds are whole", len(whole), len(rounds))
 	}
