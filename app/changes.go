@@ -26,6 +26,10 @@ const (
 
 // newEvent tells of a change in the words of the outside.
 func newEvent(c prefix.Change) event.Event {
+	detail := c.Cause.Outcome.String()
+	if c.To == prefix.Unknown {
+		detail = c.Obstacle
+	}
 	return event.Event{
 		Time:     c.At,
 		Type:     c.To.String(),
@@ -36,7 +40,9 @@ func newEvent(c prefix.Change) event.Event {
 		Port:     c.Probe.Port,
 		From:     c.From.String(),
 		To:       c.To.String(),
-		Detail:   c.Outcome.String(),
+		Detail:   detail,
+		Cause:    c.Cause.Detail(),
+		By:       c.Cause.By,
 	}
 }
 

@@ -20,7 +20,7 @@ func TestNewEvent(t *testing.T) {
 	at := time.Unix(1000, 0)
 	got := newEvent(prefix.Change{
 		At: at, Prefix: netip.MustParsePrefix("192.0.2.0/24"), Addr: addr, Probe: prefix.Probe{Kind: prefix.TCP, Port: 443},
-		From: prefix.Up, To: prefix.Down, Outcome: prefix.Refused,
+		From: prefix.Up, To: prefix.Down, Cause: prefix.Cause{Outcome: prefix.Refused},
 	})
 	want := event.Event{
 		Time: at, Type: event.TypeDown, Prefix: netip.MustParsePrefix("192.0.2.0/24"), IP: addr,
@@ -78,7 +78,7 @@ func logChanges(t *testing.T, publish func(l *event.Log)) (lines []string) {
 func change(from, to prefix.State) prefix.Change {
 	return prefix.Change{
 		At: time.Now(), Prefix: netip.MustParsePrefix("192.0.2.0/24"), Addr: netip.MustParseAddr("192.0.2.7"), From: from, To: to,
-		Outcome: prefix.Timeout,
+		Cause: prefix.Cause{Outcome: prefix.Timeout},
 	}
 }
 
@@ -86,7 +86,7 @@ func TestEachChangeIsOneLine(t *testing.T) {
 	got := logChanges(t, func(l *event.Log) {
 		l.Publish(newEvent(change(prefix.Up, prefix.Down)))
 		c := change(prefix.Down, prefix.Up)
-		c.Probe, c.Outcome = prefix.Probe{Kind: prefix.TCP, Port: 80}, prefix.Answered
+		c.Probe, c.Cause = prefix.Probe{Kind: prefix.TCP, Port: 80}, prefix.Cause{}
 		l.Publish(newEvent(c))
 	})
 	id := prefix.TargetID(netip.MustParseAddr("192.0.2.7"))

@@ -28,6 +28,8 @@ func New(table *prefix.Table, routes *route.Table) *Collector {
 // of routes.
 type descs struct {
 	rtt, sent, lost, targets map[prefix.Kind]*prometheus.Desc
+	targetsDown              map[prefix.Kind]*prometheus.Desc
+	targetsUnknown           map[prefix.Kind]*prometheus.Desc
 	tenant, nominal          *prometheus.Desc
 
 	routeHops, routeChanges, routeHopRTT, routeHopLoss *prometheus.Desc
@@ -40,6 +42,10 @@ func newDescs() *descs {
 		lost:    descByKind(metric(LostTotal)),
 		targets: descByKind(metric(Targets)),
 		tenant:  desc(metric(TenantInfo)),
+
+		targetsDown:    descByKind(metric(TargetsDown)),
+		targetsUnknown: descByKind(metric(TargetsUnknown)),
+
 		nominal: desc(metric(NominalRTT)),
 
 		routeHops:    desc(metric(RouteHops)),

@@ -23,6 +23,8 @@ const (
 	TargetSentTotal = "prefix_target_sent_total"
 	TargetUp        = "prefix_target_up"
 	Targets         = "prefix_targets"
+	TargetsDown     = "prefix_targets_down"
+	TargetsUnknown  = "prefix_targets_unknown"
 	TenantInfo      = "prefix_tenant_info"
 	ScrapeDuration  = "prefix_exporter_scrape_duration_seconds"
 	ScrapeErrors    = "prefix_exporter_scrape_errors_total"
@@ -75,8 +77,10 @@ func Metrics() []Metric {
 		{TargetLostTotal, typeCounter, append(target, labelReason), "", "Lost probes to a known address, by reason."},
 		{TargetRTT, typeSummary, target, "seconds", "Round-trip times of the answered probes to a known address."},
 		{TargetSentTotal, typeCounter, target, "", "Probes to a known address whose outcome is known: always answered plus lost."},
-		{TargetUp, typeGauge, target, "", "Whether an address answers: 1 up, 0 down or dark."},
-		{Targets, typeGauge, append(probe, "state"), "", "Addresses of a prefix by state: up, down or dark."},
+		{TargetUp, typeGauge, target, "", "Whether an address answers: 1 up, 0 down or dark. Absent while that is unknown, because nothing has been measured for too long."},
+		{Targets, typeGauge, append(probe, "state"), "", "Addresses of a prefix by state: up, down, dark or unknown."},
+		{TargetsDown, typeGauge, append(probe, labelReason, "detail", "by"), "", "Addresses of a prefix that are down, by why their newest probe was lost and by who says so: the sender of an ICMP error."},
+		{TargetsUnknown, typeGauge, append(probe, labelReason), "", "Addresses of a prefix whose state is unknown, by why they could not be measured."},
 		{TenantInfo, typeGauge, []string{"prefix", "tenant"}, "", "A tenant that a prefix belongs to; always 1."},
 	}
 }

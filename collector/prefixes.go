@@ -58,9 +58,19 @@ func (p prefixes) series(ch chan<- prometheus.Metric, s *series) {
 	for i, reason := range reasons(kind) {
 		ch <- counter(p.lost[kind], s.lost[i], with(reason.String())...)
 	}
-	ch <- gauge(p.targets[kind], float64(s.up), with(prefix.Up.String())...)
-	ch <- gauge(p.targets[kind], float64(s.down), with(prefix.Down.String())...)
-	ch <- gauge(p.targets[kind], float64(s.dark), with(prefix.Dark.String())...)
+	for state, n := range s.states {
+		ch <- gauge(p.targets[kind], float64(n), with(prefix.State(state).String())...)
+	}
+	for _, c := range s.down {
+		by := ""
+		if c.by.IsValid() {
+			by = c.by.String()
+		}
+		ch <- gauge(p.targetsDown[kind], float64(c.n), append(with(c.reason), c.detail, by)...)
+	}
+	for _, c := range s.unknown {
+		ch <- gauge(p.targetsUnknown[kind], float64(c.n), with(c.reason)...)
+	}
 }
 
 func gauge(d *prometheus.Desc, v float64, labels ...string) prometheus.Metric {

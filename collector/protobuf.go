@@ -78,28 +78,24 @@ func (e *protobuf) metrics(st *state, m Metric) {
 	case m.Name == TargetInfo:
 		e.info(st)
 	case m.Name == TargetUp:
-		st.each(true, e.w, func(s *series, t *target) {
-			var up uint64
-			if t.up {
-				up = 1
-			}
+		st.eachMeasured(e.w, func(s *series, t *target, up uint64) {
 			e.number(metricGauge, up)
 			e.metric(s.labels.ip(t.place), s.labels.proto, nil)
 		})
 	case m.Name == TargetSentTotal:
-		st.each(false, e.w, func(s *series, t *target) {
+		st.eachKnown(e.w, func(s *series, t *target) {
 			e.number(metricCounter, t.sent())
 			e.metric(s.labels.ip(t.place), s.labels.proto, nil)
 		})
 	case m.Name == TargetLostTotal:
 		e.lost(st)
 	case m.Type == typeHistogram:
-		st.each(false, e.w, func(s *series, t *target) {
+		st.eachKnown(e.w, func(s *series, t *target) {
 			e.histogram(st, s, t)
 			e.metric(s.labels.ip(t.place), s.labels.proto, nil)
 		})
 	default:
-		st.each(false, e.w, func(s *series, t *target) {
+		st.eachKnown(e.w, func(s *series, t *target) {
 			e.summary(t)
 			e.metric(s.labels.ip(t.place), s.labels.proto, nil)
 		})
@@ -132,8 +128,8 @@ func (e *protobuf) lost(st *state) {
 	for o := range labels {
 		labels[o] = appendProtoLabel(nil, labelReason, prefix.Outcome(o).String())
 	}
-	st.each(false, e.w, func(s *series, t *target) {
-		for i, reason := range reasons(s.probe.Kind) {
+	st.eachKnown(e.w, func(s *series, t *target) {
+		for i, reason := range s.targetReasons() {
 			e.number(metricCounter, t.lost[i])
 			e.metric(s.labels.ip(t.place), s.labels.proto, labels[reason])
 		}

@@ -3,7 +3,7 @@ package collector
 import "prefix_exporter/prefix"
 
 // maxReasons is how many reasons a kind of probe has at most.
-const maxReasons = 4
+const maxReasons = 5
 
 // reasons are the values of the label reason, in the order that they are exposed in.
 // All of them exist from the first probe on, so that the first loss is an increase.
@@ -15,9 +15,21 @@ func reasons(k prefix.Kind) []prefix.Outcome {
 }
 
 var (
-	icmpReasons = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.TTLExceeded}
-	tcpReasons  = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.Refused, prefix.Reset}
+	icmpReasons = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.TTLExceeded, prefix.NoRoute}
+	tcpReasons  = [...]prefix.Outcome{prefix.Timeout, prefix.Unreachable, prefix.Refused, prefix.Reset, prefix.NoRoute}
 )
+
+// targetReasons are the values of the label reason that the addresses of a series have. No
+// route is rare and hits all addresses of a prefix at once: they have it once one of them had it,
+// so that 30,000 series are not always 0. The sums of a prefix always have it.
+func (s *series) targetReasons() []prefix.Outcome {
+	all := reasons(s.probe.Kind)
+	last := len(all) - 1
+	if s.lost[last] == 0 {
+		return all[:last]
+	}
+	return all
+}
 
 // losses sums lost probes up by the reasons of the kind. What is no reason of its own
 // counts as unreachable, so that nothing that was sent is missing: the time exceeded

@@ -94,7 +94,7 @@ func (s *scrape) own(e encoder, m Metric) {
 			return
 		}
 	case TargetUp:
-		if len(st.targets) == 0 {
+		if !st.measured {
 			return
 		}
 	default:

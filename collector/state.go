@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type state struct {
 
 	described bool   // TargetInfo has an address to show
 	known     bool   // targets has a known one
+	measured  bool   // targets has one whose state is not unknown
 	rttType   string // of TargetRTT; empty: as in the table
 
 	snapshot prefix.Snapshot
@@ -42,8 +44,9 @@ type series struct {
 	histogram prefix.Histogram
 	sent      uint64
 	lost      [maxReasons]uint64
-	up, down  uint64
-	dark      uint64
+	states    [prefix.States]uint64
+	down      breakdown // why those that are down are
+	unknown   breakdown // why those that are unknown are
 }
 
 // target is one address under one probe.
@@ -53,11 +56,16 @@ type target struct {
 	buckets       uint32 // where its histogram begins in state.buckets
 	size          uint32 // of its histogram; 0: none
 	place         uint8
-	up, known     bool
+	state         prefix.State
+	known         bool
 }
 
 func (t *target) sent() uint64 {
-	return t.answered + t.lost[0] + t.lost[1] + t.lost[2] + t.lost[3]
+	sum := t.answered
+	for _, n := range t.lost {
+		sum += n
+	}
+	return sum
 }
 
 // read fills the state from the table.
@@ -68,7 +76,7 @@ func (st *state) read(table *prefix.Table, c *cache) {
 	}
 	st.series = st.series[:len(all)]
 	st.targets, st.buckets, st.nominal = st.targets[:0], st.buckets[:0], st.nominal[:0]
-	st.described, st.known, st.rttType = false, false, ""
+	st.described, st.known, st.measured, st.rttType = false, false, false, ""
 	st.list(table.Infos(), c)
 	for i, from := range all {
 		snap, s := &st.snapshot, &st.series[i]
@@ -120,7 +128,8 @@ func (st *state) describes(i *info, n int) bool {
 // read takes what is said of the whole series.
 func (s *series) read(snap *prefix.Snapshot) {
 	s.info, s.probe, s.perAddress = snap.Info, snap.Probe, snap.Info.PerAddress
-	s.up, s.down, s.dark = 0, 0, 0
+	s.states = [prefix.States]uint64{}
+	s.down, s.unknown = s.down[:0], s.unknown[:0]
 	s.lost = losses(s.probe.Kind, &snap.Counts)
 	s.sent = 0
 	for _, n := range snap.Counts {
@@ -134,17 +143,16 @@ func (st *state) add(s *series, snap *prefix.Snapshot, place int) {
 	if !slot.Configured {
 		return
 	}
+	s.states[slot.State]++
 	switch slot.State {
-	case prefix.Up:
-		s.up++
 	case prefix.Down:
-		s.down++
-	default:
-		s.dark++
+		s.down.add(cause{slot.Cause.Outcome.String(), slot.Cause.Detail(), slot.Cause.By})
+	case prefix.Unknown:
+		s.unknown.add(cause{reason: cmp.Or(slot.Obstacle, noResult)})
 	}
 	t := target{
 		place:    uint8(place),
-		up:       slot.State == prefix.Up,
+		state:    slot.State,
 		known:    slot.Known,
 		answered: slot.Counts[prefix.Answered],
 		sum:      slot.RTTSum,
@@ -156,6 +164,7 @@ func (st *state) add(s *series, snap *prefix.Snapshot, place int) {
 		t.size = uint32(len(st.buckets)) - t.buckets
 	}
 	st.targets = append(st.targets, t)
+	st.measured = st.measured || t.state != prefix.Unknown
 	if t.known {
 		st.known = true
 		// Absent after a reload between reading the blocks and this series: the next scrape has it.

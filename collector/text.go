@@ -30,16 +30,12 @@ func (e text) encode(w *writer, st *state, m Metric) {
 		e.info(w, st, m)
 	case m.Name == TargetUp:
 		open := m.Name + `{ip="`
-		st.each(true, w, func(s *series, t *target) {
-			var up uint64
-			if t.up {
-				up = 1
-			}
+		st.eachMeasured(w, func(s *series, t *target, up uint64) {
 			w.buf = e.line(w.buf, open, s, t, "} ", up)
 		})
 	case m.Name == TargetSentTotal:
 		open := m.Name + `{ip="`
-		st.each(false, w, func(s *series, t *target) {
+		st.eachKnown(w, func(s *series, t *target) {
 			w.buf = e.line(w.buf, open, s, t, "} ", t.sent())
 		})
 	case m.Name == TargetLostTotal:
@@ -51,16 +47,34 @@ func (e text) encode(w *writer, st *state, m Metric) {
 	}
 }
 
-// each calls f for each target in order, or only for the known ones.
-func (st *state) each(all bool, w *writer, f func(*series, *target)) {
+// eachKnown calls f for each target in order that is known.
+func (st *state) eachKnown(w *writer, f func(*series, *target)) {
+	st.each(w, func(s *series, t *target) {
+		if t.known {
+			f(s, t)
+		}
+	})
+}
+
+// eachMeasured calls f for each target in order whose state is not unknown, with 1 if it is up.
+func (st *state) eachMeasured(w *writer, f func(s *series, t *target, up uint64)) {
+	st.each(w, func(s *series, t *target) {
+		switch t.state {
+		case prefix.Up:
+			f(s, t, 1)
+		case prefix.Dark, prefix.Down:
+			f(s, t, 0)
+		case prefix.Unknown:
+		}
+	})
+}
+
+// each calls f for each target in order.
+func (st *state) each(w *writer, f func(*series, *target)) {
 	for i := range st.series {
 		s := &st.series[i]
 		for j := s.from; j < s.to; j++ {
-			t := &st.targets[j]
-			if !all && !t.known {
-				continue
-			}
-			f(s, t)
+			f(s, &st.targets[j])
 			if w.flush() != nil {
 				return
 			}
@@ -97,8 +111,8 @@ func (e text) lost(w *writer, st *state, m Metric) {
 	for o := range ends {
 		ends[o] = `,reason="` + prefix.Outcome(o).String() + `"} `
 	}
-	st.each(false, w, func(s *series, t *target) {
-		for i, reason := range reasons(s.probe.Kind) {
+	st.eachKnown(w, func(s *series, t *target) {
+		for i, reason := range s.targetReasons() {
 			w.buf = e.line(w.buf, open, s, t, ends[reason], t.lost[i])
 		}
 	})
@@ -106,7 +120,7 @@ func (e text) lost(w *writer, st *state, m Metric) {
 
 func (e text) summary(w *writer, st *state, m Metric) {
 	sum, count := m.Name+`_sum{ip="`, m.Name+`_count{ip="`
-	st.each(false, w, func(s *series, t *target) {
+	st.eachKnown(w, func(s *series, t *target) {
 		w.buf = e.labels(w.buf, sum, s, t, "} ")
 		w.buf = append(e.float(w.buf, seconds(t.sum)), '\n')
 		w.buf = append(e.count(e.labels(w.buf, count, s, t, "} "), t.answered), '\n')
@@ -115,7 +129,7 @@ func (e text) summary(w *writer, st *state, m Metric) {
 
 func (e text) histogram(w *writer, st *state, m Metric) {
 	bucket, sum, count := m.Name+`_bucket{ip="`, m.Name+`_sum{ip="`, m.Name+`_count{ip="`
-	st.each(false, w, func(s *series, t *target) {
+	st.eachKnown(w, func(s *series, t *target) {
 		if s.perAddress == prefix.PerAddressClassic {
 			var below uint64
 			counts := st.of(t)

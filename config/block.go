@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"time"
 
 	"prefix_exporter/prefix"
 )
@@ -200,20 +201,20 @@ func sortedValues[E any](items []item[E], compare func(a, b E) int) []E {
 
 // probes returns the probes that every address of an entry has.
 func (e *entry) probes() []prefix.TargetProbe {
-	probe := func(kind prefix.Kind, port uint16, down, up uint8) prefix.TargetProbe {
+	probe := func(kind prefix.Kind, port uint16, interval time.Duration, down, up uint8) prefix.TargetProbe {
 		t := prefix.TargetProbe{
 			Probe:     prefix.Probe{Kind: kind, Port: port},
-			DownAfter: down, UpAfter: up, Expect: e.probing.expect,
+			DownAfter: down, UpAfter: up, Interval: interval, Expect: e.probing.expect,
 		}
 		if t.Expect == prefix.ExpectSeen {
 			t.DarkAfter = e.probing.darkAfter
 		}
 		return t
 	}
-	all := []prefix.TargetProbe{probe(prefix.ICMP, 0, e.probing.icmp.downAfter, e.probing.icmp.upAfter)}
+	all := []prefix.TargetProbe{probe(prefix.ICMP, 0, e.probing.icmp.Interval, e.probing.icmp.downAfter, e.probing.icmp.upAfter)}
 	if t := &e.probing.tcp; !t.off {
 		for _, port := range t.sortedPorts() {
-			all = append(all, probe(prefix.TCP, port, t.downAfter, t.upAfter))
+			all = append(all, probe(prefix.TCP, port, t.Interval, t.downAfter, t.upAfter))
 		}
 	}
 	return all

@@ -34,13 +34,13 @@ func TestWholeGrammar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe := func(kind prefix.Kind, port uint16, down, up uint8) prefix.TargetProbe {
+	probe := func(kind prefix.Kind, port uint16, interval time.Duration, down, up uint8) prefix.TargetProbe {
 		return prefix.TargetProbe{
 			Probe:     prefix.Probe{Kind: kind, Port: port},
-			DownAfter: down, UpAfter: up, Expect: prefix.ExpectAll,
+			DownAfter: down, UpAfter: up, Interval: interval, Expect: prefix.ExpectAll,
 		}
 	}
-	probes := []prefix.TargetProbe{probe(prefix.ICMP, 0, 5, 2), probe(prefix.TCP, 22, 4, 3), probe(prefix.TCP, 443, 4, 3)}
+	probes := []prefix.TargetProbe{probe(prefix.ICMP, 0, 2*time.Second, 5, 2), probe(prefix.TCP, 22, 90*time.Second, 4, 3), probe(prefix.TCP, 443, 90*time.Second, 4, 3)}
 	block := Block{
 		Block: prefix.Block{
 			Prefix: netip.MustParsePrefix("192.0.2.0/24"), Name: "PAR-1", Router: "PA2", NominalRTT: 40 * time.Millisecond,

@@ -13,12 +13,15 @@ const (
 	TypeUp   = "up"   // an address answers
 	TypeDown = "down" // an address that was known stopped answering
 	TypeDark = "dark" // an address was silent for so long that nothing is expected of it any more
+	// TypeUnknown is an address of which nothing has been measured for so long that
+	// what was believed of it is too old to be shown.
+	TypeUnknown = "unknown"
 
 	TypeRoute = "route" // the route to an address has changed
 )
 
 // types are all types, so that each has its counter from the start.
-var types = []string{TypeUp, TypeDown, TypeDark, TypeRoute}
+var types = []string{TypeUp, TypeDown, TypeDark, TypeUnknown, TypeRoute}
 
 // Event is one change. The zero value of a field that does not apply is left out of
 // its JSON form.
@@ -38,6 +41,10 @@ type Event struct {
 	// From and To are the states, or the paths of a route, before and after.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
-	// Detail is what decided: the outcome of the last probe, say.
+	// Detail is what decided: the outcome of the last probe, say, or why there was none.
 	Detail string `json:"detail,omitempty"`
+	// Cause says more of a loss in words, such as "net unreachable", and By who says so: the
+	// sender of an ICMP error.
+	Cause string     `json:"cause,omitempty"`
+	By    netip.Addr `json:"by,omitzero"`
 }

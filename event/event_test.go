@@ -253,6 +253,7 @@ prefix_exporter_event_drops_total 4
 prefix_exporter_events_total{type="dark"} 0
 prefix_exporter_events_total{type="down"} 1
 prefix_exporter_events_total{type="route"} 0
+prefix_exporter_events_total{type="unknown"} 0
 prefix_exporter_events_total{type="up"} 5
 `
 	if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {

@@ -111,14 +111,22 @@ const None Code = 0
 
 // What is added to the code of a loss, an Outcome, unless the address is up.
 const (
-	downCodes = 16
-	darkCodes = 32
+	downCodes    = 16
+	darkCodes    = 32
+	unknownCodes = 48
 )
+
+// Unmeasured is the code of an address whose state has become unknown without a result.
+const Unmeasured Code = unknownCodes
 
 // NewCode codes a result of an address that is in this state since.
 func NewCode(v prefix.Sample, s prefix.State) Code {
 	switch {
-	case v == prefix.NoSample || v >= prefix.FirstRTT || s == prefix.Up:
+	case v >= prefix.FirstRTT:
+		return Code(v)
+	case s == prefix.Unknown:
+		return Code(v) + unknownCodes
+	case v == prefix.NoSample || s == prefix.Up:
 		return Code(v)
 	case s == prefix.Down:
 		return Code(v) + downCodes
@@ -136,6 +144,8 @@ func (c Code) Lost() (prefix.Outcome, prefix.State, bool) {
 	switch {
 	case c >= Code(prefix.FirstRTT):
 		return 0, 0, false
+	case c >= unknownCodes:
+		state, c = prefix.Unknown, c-unknownCodes
 	case c >= darkCodes:
 		state, c = prefix.Dark, c-darkCodes
 	case c >= downCodes:

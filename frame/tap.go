@@ -74,7 +74,7 @@ func (t *tap) put(from *track, results []prefix.Result) {
 	before := t.next
 	for i := range results {
 		r := &results[i]
-		if !from.follows(r) {
+		if r.Sample == prefix.NoSample || !from.follows(r) {
 			continue
 		}
 		p := tapped{sent: r.Sent, addr: from.addrs[r.Place], probe: from.series.Probe(), outcome: r.Outcome(), text: &text{}}

@@ -98,6 +98,10 @@ func (t *track) take(r *prefix.Result) {
 	c := NewCode(r.Sample, r.State())
 	t.latest[place] = c
 	t.isNew = true
+	if r.Sample == prefix.NoSample { // no result: just that nothing is known any more
+		t.news[place] = c
+		return
+	}
 	answered := r.Sample >= prefix.FirstRTT
 	if !answered || t.news[place] == None || t.news[place] >= Code(prefix.FirstRTT) {
 		t.news[place] = c

@@ -76,8 +76,8 @@ func TestWhatIsRemovedIsRememberedButCountsAnewWhenItComesBack(t *testing.T) {
 			}
 			table.Apply(with())
 			table.Record(h, epoch, Answered, time.Millisecond) // of the time before
-			if got := slot(t, table, "192.0.2.7", ping); !got.Known || got.State != Up || got.Sent() != 0 {
-				t.Errorf("known %v, %v, sent %d; want a known address that is up, and counters of 0", got.Known, got.State, got.Sent())
+			if got := slot(t, table, "192.0.2.7", ping); !got.Known || got.State != Unknown || got.believed() != Up || got.Sent() != 0 {
+				t.Errorf("known %v, %v, sent %d; want a known address that was up, unknown until it is probed, and counters of 0", got.Known, got.State, got.Sent())
 			}
 		})
 	}

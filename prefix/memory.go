@@ -25,12 +25,13 @@ type Memory struct {
 	LastAnswer time.Time
 }
 
-// recall starts a slot where the last run left it.
+// recall starts a slot where the last run left it. Nothing has been measured in this run: what the last
+// one believed is shown once the first probe agrees.
 func (s *Slot) recall(m Memory) {
 	if s.rule.Expect == ExpectNone || s.rule.Expect == ExpectSeen && m.LastAnswer.IsZero() {
 		return
 	}
-	s.Known, s.State, s.LastAnswer = true, m.State, m.LastAnswer
+	s.Known, s.State, s.before, s.untold, s.LastAnswer = true, Unknown, m.State, true, m.LastAnswer
 }
 
 // memoryVersion is raised when a file of an older version could be misread.
@@ -91,7 +92,7 @@ func (t *Table) memory() map[Key]Memory {
 		s.Snapshot(&snap)
 		for i := range snap.Slots {
 			if slot := &snap.Slots[i]; slot.Known && slot.Configured {
-				known[Key{snap.Addrs[i], s.probe}] = Memory{slot.State, slot.LastAnswer}
+				known[Key{snap.Addrs[i], s.probe}] = Memory{slot.believed(), slot.LastAnswer}
 			} else if slot.Configured {
 				delete(known, Key{snap.Addrs[i], s.probe})
 			}

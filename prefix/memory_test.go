@@ -58,7 +58,7 @@ func TestKnownAddressesOutliveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	after.Apply(blocks())
-	if got := slot(t, after, "192.0.2.2", ping); !got.Known || got.State != Down || got.Sent() != 0 || got.LastAnswer.Unix() != epoch.Unix() {
+	if got := slot(t, after, "192.0.2.2", ping); !got.Known || got.State != Unknown || got.believed() != Down || got.Sent() != 0 || got.LastAnswer.Unix() != epoch.Unix() {
 		t.Errorf("known %v, %v, sent %d, last answer %v", got.Known, got.State, got.Sent(), got.LastAnswer)
 	}
 	if got := slot(t, after, "192.0.2.1", ping); got.Known || got.State != Dark {
@@ -80,7 +80,7 @@ func TestAnAddressThatIsNotConfiguredIsStillRemembered(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	table.Apply([]Block{blockOf("198.51.100.0/24", []string{"198.51.100.1"}, rule(ping, ExpectSeen))})
-	if got := slot(t, table, "198.51.100.1", ping); !got.Known || got.State != Up {
+	if got := slot(t, table, "198.51.100.1", ping); !got.Known || got.State != Unknown || got.believed() != Up {
 		t.Errorf("when it comes back: known %v, %v", got.Known, got.State)
 	}
 }

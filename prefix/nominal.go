@@ -97,8 +97,8 @@ func (t *Table) NominalRTT(p netip.Prefix) time.Duration {
 	return max(learned, NominalFloor)
 }
 
-// Run learns the references until the context ends: each block once a minute, the
-// blocks spread over the minute. It returns nil.
+// Run calls Age each second and learns the references, each block once a minute, the
+// blocks spread over the minute, until the context ends. It returns nil.
 func (t *Table) Run(ctx context.Context) error {
 	seed := maphash.MakeSeed()
 	ticker := time.NewTicker(time.Second)
@@ -110,6 +110,7 @@ func (t *Table) Run(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		t.Age(time.Now())
 		for _, s := range t.Series() {
 			if s.probe.Kind != ICMP || maphash.Comparable(seed, s.block.prefix)%60 != second%60 {
 				continue

@@ -17,16 +17,28 @@ type Slot struct {
 	// up, down, sent or lost.
 	Known bool
 	State State
-	// Lost counts lost probes by outcome; Lost[Answered] counts the answered ones.
-	// Their sum is what has been sent.
+	// Counts counts probes by outcome; their sum is what has been sent.
 	Counts [Outcomes]uint64
 	RTTSum uint64 // nanoseconds, over all answered probes
 	// LastAnswer is when the address answered last; the zero time if never.
 	LastAnswer time.Time
+	// Cause is why the newest probe was lost; the zero Cause if it was answered.
+	Cause Cause
+	// Obstacle is why nothing could be measured the last time that it could not, as a value of the
+	// label reason: a few words that never change. Empty since something was.
+	Obstacle string
+	// LeftOut says that this is no address to be probed, such as the broadcast address of a
+	// subnet of this machine: it stays dark.
+	LeftOut bool
 
 	rule       TargetProbe
 	generation uint32 // see Generation
 	oks, fails uint8  // answered and lost probes in a row, stopping at 255
+	// measured is when the newest probe was sent whose outcome is known, or since when the address
+	// is to be probed, if that is later: nanoseconds since Series.start.
+	measured int64
+	before   State // of an Unknown address: what was believed of it when it was measured last
+	untold   bool  // that it is Unknown has not been told: it is just since a restart
 }
 
 // Generation tells apart the addresses that took this place one after the other, and
@@ -56,6 +68,7 @@ type ring struct {
 type Series struct {
 	block *block // for what never changes; a series that was removed may outlive it
 	probe Probe
+	start time.Time // what measured counts from, on the monotonic clock
 
 	mu         sync.Mutex
 	info       *Block
@@ -67,6 +80,7 @@ type Series struct {
 	histogram  *Histogram
 	counts     [Outcomes]uint64
 	generation uint64 // changes whenever a slot's address or configuration does
+	aged       int64  // when age looked at the series last, as Slot.measured
 	results    resultLog
 }
 
@@ -85,8 +99,10 @@ type Change struct {
 	Addr     netip.Addr
 	Probe    Probe
 	From, To State
-	// Outcome is that of the probe that decided.
-	Outcome Outcome
+	// Cause is how the probe ended that decided; the zero Cause of a change to Unknown, too.
+	Cause Cause
+	// Obstacle is why nothing is measured, of a change to Unknown; empty: nobody said.
+	Obstacle string
 }
 
 // Snapshot is a copy of a Series at one moment. Its memory is reused by the next
@@ -187,34 +203,43 @@ func (s *Series) Seconds(dst []Sample, place int, newest int64) []Sample {
 }
 
 // record counts one result and returns the change of state that it made, if any.
-func (s *Series) record(index uint8, generation uint32, at time.Time, o Outcome, rtt time.Duration) (c Change, changed bool) {
+func (s *Series) record(index uint8, generation uint32, at time.Time, why Cause, rtt time.Duration) (c Change, changed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slot := &s.slots[index]
 	if !slot.Configured || slot.generation != generation {
 		return c, false
 	}
+	o := why.Outcome
 	v := NewSample(o, rtt)
 	s.sample(index, at, v)
 	if o == Answered {
 		s.histogram.observe(rtt)
 	}
 	from := slot.State
-	counted := slot.rule.Expect != ExpectNone && slot.step(at, o)
+	told := from
+	if slot.untold {
+		told = slot.before
+	}
+	counted := slot.step(at, s.since(at), s.aged, o)
+	slot.Cause = why
 	if counted {
 		s.count(index, o, rtt)
 	}
 	if s.results.open {
 		s.results.add(Result{at.UnixNano(), rtt, generation, v, index, newFlags(slot.State, counted)})
 	}
-	if slot.State == from {
+	if slot.State == from || slot.State == told {
 		return c, false
 	}
 	return Change{
 		At: at, Prefix: s.block.prefix, Addr: s.addrs[index], Probe: s.probe,
-		From: from, To: slot.State, Outcome: o,
+		From: told, To: slot.State, Cause: why,
 	}, true
 }
+
+// since is a moment as Slot.measured has it.
+func (s *Series) since(at time.Time) int64 { return int64(at.Sub(s.start)) }
 
 // count adds one result of a known address to every sum that it belongs to.
 func (s *Series) count(index uint8, o Outcome, rtt time.Duration) {
@@ -259,45 +284,4 @@ func (s *Series) sample(index uint8, at time.Time, v Sample) {
 // secondPlace is where the rings keep a second. Seconds before 1970 have a place too.
 func secondPlace(second int64) int64 {
 	return ((second % RingSeconds) + RingSeconds) % RingSeconds
-}
-
-// step moves the state of a slot on by one outcome, and says whether the probe counts.
-func (s *Slot) step(at time.Time, o Outcome) (counts bool) {
-	if o == Answered {
-		s.Known = true
-		s.LastAnswer = at
-		s.fails = 0
-		s.oks = increment(s.oks)
-		if s.State != Up && s.oks >= s.rule.UpAfter {
-			s.State = Up
-		}
-		return true
-	}
-	if !s.Known && s.rule.Expect != ExpectAll {
-		return false
-	}
-	if s.forgettable(at) {
-		s.Known, s.State, s.oks, s.fails = false, Dark, 0, 0
-		return false
-	}
-	s.Known = true
-	s.oks = 0
-	s.fails = increment(s.fails)
-	if s.State != Down && s.fails >= s.rule.DownAfter {
-		s.State = Down
-	}
-	return true
-}
-
-// forgettable says whether a silent address has been silent for so long that
-// nothing is expected of it any more.
-func (s *Slot) forgettable(at time.Time) bool {
-	return s.rule.Expect == ExpectSeen && s.rule.DarkAfter > 0 && at.Sub(s.LastAnswer) > s.rule.DarkAfter
-}
-
-func increment(n uint8) uint8 {
-	if n == 255 {
-		return n
-	}
-	return n + 1
 }

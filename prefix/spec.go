@@ -104,9 +104,10 @@ const (
 	TTLExceeded         // an ICMP time exceeded (RFC 792; RFC 4443 section 3.3)
 	Refused             // TCP: the port answered with a reset to the SYN
 	Reset               // TCP: reset after the handshake began
+	NoRoute             // this machine has no way to the destination: no route, or one that rejects
 
 	// Outcomes is how many there are; it bounds arrays indexed by Outcome.
-	Outcomes = int(Reset) + 1
+	Outcomes = int(NoRoute) + 1
 )
 
 // String returns answered, or the value of the label reason.
@@ -124,6 +125,8 @@ func (o Outcome) String() string {
 		return "refused"
 	case Reset:
 		return "reset"
+	case NoRoute:
+		return "no_route"
 	}
 	return fmt.Sprintf("Outcome(%d)", uint8(o))
 }
@@ -138,9 +141,15 @@ const (
 	Up
 	// Down is a known address that stopped answering.
 	Down
+	// Unknown is an address of which nothing has been measured for longer than
+	// TargetProbe.patience: it is none of the others, because nobody looked.
+	Unknown
+
+	// States is how many there are; it bounds arrays indexed by State.
+	States = int(Unknown) + 1
 )
 
-// String returns the value of the label state: dark, up or down.
+// String returns the value of the label state: dark, up, down or unknown.
 func (s State) String() string {
 	switch s {
 	case Dark:
@@ -149,6 +158,8 @@ func (s State) String() string {
 		return "up"
 	case Down:
 		return "down"
+	case Unknown:
+		return "unknown"
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
 }
@@ -186,10 +197,21 @@ type TargetProbe struct {
 	// DownAfter is how many probes in a row must be lost, and UpAfter how many
 	// answered, before the state changes. Range 1 to 255.
 	DownAfter, UpAfter uint8
-	Expect             Expect
+	// Interval between two probes; 0 counts as one second or less.
+	Interval time.Duration
+	Expect   Expect
 	// DarkAfter is the silence after which a known address is forgotten (ExpectSeen only). 0: never.
 	DarkAfter time.Duration
 }
+
+// patience is how old the newest evidence of an address may be before its state is unknown:
+// two intervals more than it takes to be down, so that no single missed probe is doubt, and at
+// least minPatience, so that a pause of the prober that costs no decision is none either.
+func (t *TargetProbe) patience() time.Duration {
+	return max(time.Duration(t.DownAfter+2)*t.Interval, minPatience)
+}
+
+const minPatience = 10 * time.Second
 
 // namespace is the UUID namespace of target IDs: a UUIDv5 of the project's name in
 // the DNS namespace (RFC 9562 section 5.5), so that anyone can compute them.

@@ -67,7 +67,7 @@ func TestEveryChangeOfStateIsTold(t *testing.T) {
 		table.Record(h, epoch.Add(time.Duration(i)*time.Second), o, time.Millisecond)
 	}
 	change := func(second int, from, to State, o Outcome) Change {
-		return Change{At: epoch.Add(time.Duration(second) * time.Second), Prefix: table.Infos()[0].Prefix, Addr: ip("192.0.2.7"), Probe: ping, From: from, To: to, Outcome: o}
+		return Change{At: epoch.Add(time.Duration(second) * time.Second), Prefix: table.Infos()[0].Prefix, Addr: ip("192.0.2.7"), Probe: ping, From: from, To: to, Cause: Cause{Outcome: o}}
 	}
 	want := []Change{change(1, Dark, Up, Answered), change(4, Up, Down, Unreachable), change(6, Down, Up, Answered)}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Change) bool { return a == b })); diff != "" {
@@ -150,7 +150,7 @@ func TestWordsAreThoseOfLabels(t *testing.T) {
 	for o := range Outcome(Outcomes) {
 		got = append(got, o.String())
 	}
-	for s := range State(3) {
+	for s := range State(4) {
 		got = append(got, s.String())
 	}
 	for k := range Kind(2) {
@@ -162,7 +162,7 @@ func TestWordsAreThoseOfLabels(t *testing.T) {
 	for p := range PerAddress(3) {
 		got = append(got, p.String())
 	}
-	want := []string{"answered", "timeout", "unreachable", "ttl_exceeded", "refused", "reset", "dark", "up", "down", "icmp", "tcp", "seen", "all", "none", "none", "native", "classic"}
+	want := []string{"answered", "timeout", "unreachable", "ttl_exceeded", "refused", "reset", "no_route", "dark", "up", "down", "unknown", "icmp", "tcp", "seen", "all", "none", "none", "native", "classic"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -13,6 +13,8 @@ import (
 // Table holds all blocks. Its methods may be called from any goroutine.
 type Table struct {
 	onChange func(Change)
+	start    time.Time    // with a monotonic reading: what the evidence of slots is timed from
+	aged     atomic.Int64 // when Age was called last, in nanoseconds since start
 
 	mu         sync.Mutex // serialises Apply, Restore and the look-ups by address
 	blocks     map[netip.Prefix]*block
@@ -26,6 +28,7 @@ type Table struct {
 // series holds what it needs of them under its own mutex.
 type block struct {
 	prefix netip.Prefix
+	start  time.Time // Table.start
 	info   *Block
 	addrs  []netip.Addr         // by place; never written, replaced
 	places map[netip.Addr]uint8 // the reverse of addrs
@@ -39,7 +42,7 @@ func NewTable(onChange func(Change)) *Table {
 	if onChange == nil {
 		onChange = func(Change) {}
 	}
-	t := &Table{onChange: onChange, blocks: map[netip.Prefix]*block{}}
+	t := &Table{onChange: onChange, start: time.Now(), blocks: map[netip.Prefix]*block{}}
 	t.series.Store(&[]*Series{})
 	return t
 }
@@ -47,11 +50,15 @@ func NewTable(onChange func(Change)) *Table {
 // Record counts one result: when the probe was sent, how it ended, and the RTT if
 // it was answered. It allocates nothing and does not block on I/O.
 func (t *Table) Record(h Handle, sent time.Time, o Outcome, rtt time.Duration) {
+	t.record(h, sent, Cause{Outcome: o}, rtt)
+}
+
+func (t *Table) record(h Handle, sent time.Time, why Cause, rtt time.Duration) {
 	if h.series == nil {
 		return
 	}
 	rtt = max(rtt, 0) // a clock set back between two stamps must not wrap a sum
-	if c, changed := h.series.record(h.index, h.generation, sent, o, rtt); changed {
+	if c, changed := h.series.record(h.index, h.generation, sent, why, rtt); changed {
 		t.onChange(c)
 	}
 }
@@ -144,7 +151,7 @@ func (t *Table) Apply(blocks []Block) {
 		wanted[info.Prefix] = true
 		b, ok := t.blocks[info.Prefix]
 		if !ok {
-			b = &block{prefix: info.Prefix, series: map[Probe]*Series{}}
+			b = &block{prefix: info.Prefix, start: t.start, series: map[Probe]*Series{}}
 			t.blocks[info.Prefix] = b
 		}
 		b.apply(info, t.remembered)
@@ -193,7 +200,7 @@ func (b *block) apply(info *Block, remembered map[Key]Memory) {
 	})
 	for p := range rules {
 		if b.series[p] == nil {
-			b.series[p] = &Series{block: b, probe: p}
+			b.series[p] = &Series{block: b, probe: p, start: b.start}
 		}
 	}
 	b.info, b.addrs, b.places = info, addrs, places
@@ -283,7 +290,7 @@ func (s *Series) apply(info *Block, addrs []netip.Addr, rules map[netip.Addr]Tar
 		if s.histograms != nil {
 			s.histograms[i] = nil
 		}
-		*slot = Slot{Configured: probed, rule: rule, generation: slot.generation + 1}
+		*slot = Slot{Configured: probed, rule: rule, generation: slot.generation + 1, measured: int64(time.Since(s.start))}
 		if m, ok := remembered[Key{now, s.probe}]; ok && probed {
 			slot.recall(m)
 		}
@@ -316,6 +323,6 @@ func (s *Slot) reconfigure(rule TargetProbe) {
 	s.rule = rule
 	never := s.LastAnswer.IsZero()
 	if rule.Expect == ExpectNone || rule.Expect == ExpectSeen && never {
-		s.Known, s.State, s.oks, s.fails = false, Dark, 0, 0
+		s.Known, s.State, s.before, s.oks, s.fails = false, Dark, Dark, 0, 0
 	}
 }

@@ -34,7 +34,7 @@ func newWorld(t *testing.T) *world {
 	w.table = prefix.NewTable(func(c prefix.Change) {
 		w.events.Publish(event.Event{
 			Time: c.At.UTC(), Type: c.To.String(), Prefix: c.Prefix, IP: c.Addr, TargetID: prefix.TargetID(c.Addr),
-			Probe: c.Probe.Kind.String(), Port: c.Probe.Port, From: c.From.String(), To: c.To.String(), Detail: c.Outcome.String(),
+			Probe: c.Probe.Kind.String(), Port: c.Probe.Port, From: c.From.String(), To: c.To.String(), Detail: c.Cause.Outcome.String(),
 		})
 	})
 	w.frames = frame.New(frame.Options{Table: w.table})

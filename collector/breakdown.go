@@ -1,0 +1,41 @@
+package collector
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// noResult is the reason of an address that is unknown although nothing stood in the way of
+// measuring it: the process did not run, or its turn has not come since the start.
+const noResult = "no_result"
+
+// cause is why an address is as it is: values of labels.
+type cause struct {
+	reason, detail string
+	by             netip.Addr // who says so; the zero Addr: nobody
+}
+
+// breakdown counts the addresses of a series by cause. There are few causes in an outage;
+// addresses beyond maxCauses count by their reason alone.
+type breakdown []caused
+
+type caused struct {
+	cause
+	n uint64
+}
+
+// maxCauses bounds the series that the routers of a network can make of one prefix.
+const maxCauses = 8
+
+func (b *breakdown) add(c cause) {
+	at := slices.IndexFunc(*b, func(o caused) bool { return o.cause == c })
+	if at < 0 && len(*b) >= maxCauses {
+		c.detail, c.by = "", netip.Addr{}
+		at = slices.IndexFunc(*b, func(o caused) bool { return o.cause == c })
+	}
+	if at < 0 {
+		*b = append(*b, caused{cause: c})
+		at = len(*b) - 1
+	}
+	(*b)[at].n++
+}
