@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -54,6 +56,8 @@ type Options struct {
 	EnableLifecycle bool
 	// Web says where to listen, and with what certificates and users.
 	Web *toolkit.FlagConfig
+	// LogChanges is how changes of state are logged: none, prefix or address; empty: prefix.
+	LogChanges string
 	// Logger takes everything that is logged, levels included (see NewLogger).
 	Logger log.Logger
 	// Reload asks for a reload with each value: SIGHUP. Nil: nobody asks.
@@ -201,9 +205,11 @@ func (a *app) run(ctx context.Context) error {
 	g := a.group
 	// What the engines say last is still logged: the changes are read until the log
 	// of events is closed, whatever the context says.
-	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
+	if a.LogChanges != LogChangesNone {
+		changes := newChangeLogger(a.Logger, a.events.Subscribe(0), a.LogChanges)
+		g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
+	}
 	a.probing.Store(true)
-	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
 	g.Go(func() error { return a.probe(ctx) })
 	g.Go(func() error { return a.pump.run(ctx) })
 	g.Go(func() error { return a.table.Run(ctx) })
@@ -249,8 +255,17 @@ func (a *app) serve(ctx context.Context) {
 		a.group.Go(func() error { return err })
 		return
 	}
-	s := &servers{flags: a.Web, logger: newSlog(a.Logger), handler: handler}
+	s := &servers{flags: a.Web, logger: slog.New(whereToLook{newSlog(a.Logger).Handler()}), handler: a.fresh(handler)}
 	s.serve(ctx, a.group, a.listeners)
+}
+
+// fresh serves requests after a look at the age of what is known: after a pause of the whole process
+// nobody is shown what was believed before it.
+func (a *app) fresh(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.table.Fresh(time.Now())
+		next.ServeHTTP(w, r)
+	})
 }
 
 // wait waits for the group, but not for ever once it is to end.

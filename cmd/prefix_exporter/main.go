@@ -75,6 +75,8 @@ func parse(args []string, stdout, stderr io.Writer) (a arguments, err error) {
 	engines := []string{probe.EngineAuto, probe.EngineBatch, probe.EngineProBing}
 	cli.Flag("probe.engine", "How to probe: batch (Linux), pro-bing (portable), or auto, the best there is. One of: auto, batch, pro-bing.").
 		Default(probe.EngineAuto).EnumVar(&o.Engine, engines...)
+	cli.Flag("log.changes", "How to log changes of state: a line for what happens to a prefix at once, or for each address. One of: none, prefix, address.").
+		Default(app.LogChangesPrefix).EnumVar(&o.LogChanges, app.LogChanges...)
 	cli.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
 		Default("info").EnumVar(&a.logLevel, app.LogLevels...)
 	cli.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
