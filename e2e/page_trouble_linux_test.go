@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"os/exec"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
-
-	"prefix_exporter/netsim"
 )
 
 // troubleSource is an address that the machine has, until it has not.
@@ -66,8 +63,5 @@ func TestPageTellsOfTrouble(t *testing.T) {
 // address adds an address to the machine, or deletes it.
 func address(t *testing.T, what string) {
 	t.Helper()
-	cmd := exec.Command(netsim.RequireProgram(t, "ip", "iproute2"), "address", what, troubleSource+"/32", "dev", "lo")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("ip address %s: %v: %s", what, err, out)
-	}
+	ip(t, "address", what, troubleSource+"/32", "dev", "lo")
 }
