@@ -85,7 +85,8 @@ func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)
 // maxSleep is how long the loop sleeps when nothing is due: until shares are judged.
 const maxSleep = healthEvery
 
-// launchDue starts every probe that is due, and returns when to look again.
+// launchDue starts every probe that is due, and returns when to look again. There is no quota: a loop that runs
+// seldom starts all of its turn at once, which maxLag and maxPortable bound.
 func (p *pacer) launchDue(ctx context.Context, flights *sync.WaitGroup, now int64, launch launcher, skip func(slot uint32)) (next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -14,19 +14,17 @@ const userStampBatch = 16
 
 // sendDue sends what is due in a group, at most its quota, and skips what is too late.
 func (b *batch) sendDue(g *group) {
-	now := b.clock.now
-	for quota := g.quota(int64(tick)); quota > 0; {
-		i, due, ok := g.peek()
-		if !ok || due > now {
+	g.begin(b.clock.now, int64(tick))
+	for {
+		i, due, late, ok := g.take()
+		if !ok {
 			return
 		}
-		g.advance()
 		s := b.slots[i]
-		if now-due > g.maxLag {
+		if late {
 			b.skip(s, due)
 			continue
 		}
-		quota--
 		sock := s.socket
 		b.overtake(s)
 		sock.add(b.key, s, s.next(), due)

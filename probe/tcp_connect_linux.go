@@ -55,24 +55,20 @@ var errBusy = errors.New("the attempts before are still in flight")
 // connectDue begins the connections that are due in a group, at most its quota, and skips
 // those that are too late.
 func (c *connector) connectDue(g *group) {
-	now := c.clock.now
-	for quota := g.quota(int64(connectTick)); quota > 0; {
-		i, due, ok := g.peek()
-		if !ok || due > now {
+	g.begin(c.clock.now, int64(connectTick))
+	for {
+		i, due, late, ok := g.take()
+		if !ok {
 			return
 		}
-		g.advance()
-		e := c.endpoints[i]
-		switch {
-		case now-due > g.maxLag:
+		switch e := c.endpoints[i]; {
+		case late:
 			c.skip(e, due, errStale)
-			continue
 		case e.attempts[(e.serial+1)&1].open:
 			c.skip(e, due, errBusy)
-			continue
+		default:
+			c.connect(e, due)
 		}
-		quota--
-		c.connect(e, due)
 	}
 }
 
