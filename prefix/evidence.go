@@ -20,6 +20,9 @@ func (t *Table) LeaveOut(h Handle) {
 		if from := slot.State; from != Dark && !slot.untold {
 			c = Change{At: time.Now(), Prefix: s.block.prefix, Addr: s.addrs[h.index], Probe: s.probe, From: from, To: Dark}
 		}
+		if s.results.open && !slot.LeftOut {
+			s.results.add(Result{time.Now().UnixNano(), 0, slot.generation, NoSample, h.index, newFlags(Dark, false)})
+		}
 		slot.LeftOut, slot.Known, slot.State, slot.untold, slot.oks, slot.fails = true, false, Dark, false, 0, 0
 	})
 	if c.Addr.IsValid() {

@@ -179,6 +179,21 @@ func TestReadersOfResultsAreToldThatNothingIsKnown(t *testing.T) {
 	})
 }
 
+func TestReadersOfResultsAreToldOnceThatAnAddressIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, h := one(t, every(time.Second, ExpectSeen), nil)
+		s := table.Series()[0]
+		s.Results(nil)
+		tell(t, table, h, ".")
+		table.LeaveOut(h)
+		table.LeaveOut(h)
+		got, _ := s.Results(nil)
+		if len(got) != 2 || got[1].Sample != NoSample || got[1].State() != Dark || got[1].Counted() {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 func TestTheCauseIsThatOfTheNewestProbe(t *testing.T) {
 	router, target := ip("198.51.100.1"), ip("192.0.2.7")
 	for _, test := range []struct {
