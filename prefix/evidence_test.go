@@ -148,6 +148,33 @@ func TestWhatTheLastRunBelievedIsUnknownUntilAProbeAgrees(t *testing.T) {
 	}
 }
 
+func TestAReloadIsNoEvidence(t *testing.T) {
+	for _, test := range []struct {
+		name, story string
+		after       Expect
+	}{
+		{"an address that never answered", "t", ExpectSeen},
+		{"one that did", ".", ExpectSeen},
+		{"one of which nothing is expected any more", ".", ExpectNone},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var changes []State
+				table, h := one(t, every(time.Second, ExpectSeen), func(c Change) { changes = append(changes, c.To) })
+				tell(t, table, h, test.story+"===========")
+				changes = nil
+				table.Apply([]Block{blockOf("192.0.2.0/24", []string{"192.0.2.7"}, every(time.Second, test.after))})
+				if got := tell(t, table, h, "=="); got != "??" {
+					t.Errorf("states %s, want ??", got)
+				}
+				if len(changes) > 0 {
+					t.Errorf("it is told again: %v", changes)
+				}
+			})
+		})
+	}
+}
+
 func TestAnAddressThatIsLeftOutIsDark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []State
