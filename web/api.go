@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log/level"
 	"golang.org/x/sync/singleflight"
@@ -101,6 +102,7 @@ func (a *api) json(keys []string, h func(*http.Request) (any, error)) http.Handl
 		if err := checkKeys(r, keys...); err != nil {
 			return err
 		}
+		a.Frames.Fresh(time.Now())
 		answer, err := h(r)
 		if err == nil {
 			writeJSON(w, http.StatusOK, answer)

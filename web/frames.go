@@ -23,6 +23,7 @@ func (a *api) frames(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	a.Frames.Fresh(time.Now())
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		a.framesByWebSocket(w, r, after)
 		return nil
@@ -88,6 +89,7 @@ func (a *api) reference(w http.ResponseWriter, r *http.Request) error {
 	if err := checkKeys(r); err != nil {
 		return err
 	}
+	a.Frames.Fresh(time.Now())
 	kind := r.PathValue("kind")
 	message, err := a.Frames.Reference(frame.Reference(kind))
 	if err != nil {

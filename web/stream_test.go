@@ -252,9 +252,12 @@ func TestASilentStreamHasAHeartbeat(t *testing.T) {
 	})
 }
 
+// ahead is a second of a clock that tests move: so far in the future that no frame of it is too old to be shown.
+const ahead = 4_000_000_000
+
 func TestFramesByWebSocket(t *testing.T) {
 	w := newWorld(t)
-	w.frames.Tick(time.Unix(1000, 0))
+	w.frames.Tick(time.Unix(ahead, 0))
 	address, stop := serve(t, w.handler)
 	dial := func(query string, header http.Header) (*websocket.Conn, error) {
 		conn, answer, err := websocket.Dial(t.Context(), "ws://"+address+"/api/v1/frames"+query, &websocket.DialOptions{HTTPHeader: header})
@@ -279,20 +282,20 @@ func TestFramesByWebSocket(t *testing.T) {
 		}
 		return h
 	}
-	for i, want := range []frame.Header{{Type: frame.TypeLayout, Sequence: 1000}, {Type: frame.TypeFull, Sequence: 1000}, {Type: frame.TypeSecond, Sequence: 1001}} {
+	for i, want := range []frame.Header{{Type: frame.TypeLayout, Sequence: ahead}, {Type: frame.TypeFull, Sequence: ahead}, {Type: frame.TypeSecond, Sequence: ahead + 1}} {
 		if i == 2 {
-			w.frames.Tick(time.Unix(1001, 0))
+			w.frames.Tick(time.Unix(ahead+1, 0))
 		}
-		if got := next(conn); got.Type != want.Type || got.Sequence != want.Sequence || got.Revision != 1000 {
+		if got := next(conn); got.Type != want.Type || got.Sequence != want.Sequence || got.Revision != ahead {
 			t.Errorf("message %d: %+v", i, got)
 		}
 	}
-	resumed, err := dial("?after=1001", nil) // a program, which has no origin
+	resumed, err := dial(fmt.Sprintf("?after=%d", ahead+1), nil) // a program, which has no origin
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.frames.Tick(time.Unix(1002, 0))
-	if layout, second := next(resumed), next(resumed); layout.Type != frame.TypeLayout || second.Type != frame.TypeSecond || second.Sequence != 1002 {
+	w.frames.Tick(time.Unix(ahead+2, 0))
+	if layout, second := next(resumed), next(resumed); layout.Type != frame.TypeLayout || second.Type != frame.TypeSecond || second.Sequence != ahead+2 {
 		t.Errorf("resumed: %+v, %+v", layout, second)
 	}
 	if _, err := dial("", http.Header{"Origin": {"https://example.net"}}); err == nil || !strings.Contains(err.Error(), "403") {
@@ -365,7 +368,7 @@ func newHandler(t testing.TB, o Options) http.Handler {
 func TestASlowClientIsSkippedForward(t *testing.T) {
 	table, each := many(t)
 	frames := frame.New(frame.Options{Table: table})
-	now := time.Unix(1000, 0)
+	now := time.Unix(ahead, 0)
 	frames.Tick(now)
 	address, _ := serve(t, newHandler(t, Options{Table: table, Frames: frames, writeTimeout: time.Minute}))
 	stream, _ := open(t, address, "/api/v1/frames")
@@ -405,7 +408,7 @@ func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 	table, each := many(t)
 	frames := frame.New(frame.Options{Table: table, Registerer: prometheus.NewRegistry()})
 	events := event.New(event.Options{Registerer: prometheus.NewRegistry()})
-	now := time.Unix(1000, 0)
+	now := time.Unix(ahead, 0)
 	frames.Tick(now)
 	ended := make(chan string, 3)
 	inner := newHandler(t, Options{Table: table, Frames: frames, Events: events, writeTimeout: 200 * time.Millisecond})
