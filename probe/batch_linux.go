@@ -99,9 +99,7 @@ func (b *batch) Run(ctx context.Context) error {
 	runtime.LockOSThread() // and not unlocked: the thread ends with its niceness
 	prefer()
 	defer b.closeSockets()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { b.report.lines.run(ctx) })
+	defer b.report.lines.start()()
 
 	b.mu.Lock()
 	b.clock.update()

@@ -49,9 +49,9 @@ type launcher func(ctx context.Context, flights *sync.WaitGroup, slot uint32)
 // run starts what is due until the context ends, and waits for what it started. skip is
 // told, with p.mu held, what is left out.
 func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)) {
+	defer p.report.lines.start()()
 	var flights sync.WaitGroup
 	defer flights.Wait()
-	flights.Go(func() { p.report.lines.run(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	judged, last := p.now(), p.now()

@@ -90,9 +90,7 @@ func linearTimeouts() uint32 {
 func (c *connector) Run(ctx context.Context) error {
 	runtime.LockOSThread() // and not unlocked: the thread ends with its niceness
 	prefer()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { c.report.lines.run(ctx) })
+	defer c.report.lines.start()()
 	if err := c.start(); err != nil {
 		return err
 	}

@@ -77,9 +77,7 @@ func newTrace(o TraceOptions) (TraceEngine, error) {
 // Run implements TraceEngine.
 func (t *tracer) Run(ctx context.Context) error {
 	defer t.closeSockets()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { t.report.lines.run(ctx) })
+	defer t.report.lines.start()()
 
 	t.start()
 	timer := time.NewTimer(0)
