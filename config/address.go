@@ -37,8 +37,9 @@ func cidr() codec[netip.Prefix] {
 		typ:     "prefix",
 		allowed: fmt.Sprintf("IPv4 /%d to /32; IPv6 /%d to /128, or /%d to /128 with `addresses`", minMask, minWholeMask, minMask),
 		want:    "a prefix, such as 192.0.2.0/24",
-		schema:  jsonText{pattern: `^[0-9A-Fa-f:.]+/[1-9][0-9]{0,2}$`},
-		parse:   func(s string) (netip.Prefix, string, bool) { return parsePrefix(s, minMask) },
+		schema: jsonText{pattern: `^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}/(?:[89]|[12][0-9]|3[0-2])` + // of IPv4
+			`|[0-9A-Fa-f]*:[0-9A-Fa-f:.]*/(?:[89]|[1-9][0-9]|1[01][0-9]|12[0-8]))$`}, // of IPv6
+		parse: func(s string) (netip.Prefix, string, bool) { return parsePrefix(s, minMask) },
 	}
 }
 

@@ -92,7 +92,7 @@ func reference(name string) object { return object{"$ref": "#/$defs/" + name} }
 
 // listOf is a list of values.
 func listOf(element object, least, most int) object {
-	return object{"type": "array", "items": element, "minItems": least, "maxItems": most}
+	return object{"type": "array", "items": element, "minItems": least, "maxItems": most, "uniqueItems": true}
 }
 
 // JSONSchema returns the grammar as a JSON Schema (draft 2020-12) of the main file, and of a file of prefixes,
@@ -108,7 +108,7 @@ func JSONSchema() []byte {
 		"then":    reference("prefixes"),
 		"else":    reference("configuration"),
 		"$defs": object{
-			"configuration": withFreeKeys(jsonMap(s.file)),
+			"configuration": ofFile(jsonMap(s.file)),
 			"limits":        jsonMap(s.limits),
 			"defaults":      withoutTraced(jsonMap(s.defaults)),
 			"icmp":          jsonMap(s.icmp),
@@ -158,9 +158,10 @@ func required(o object, keys ...string) object {
 	return o
 }
 
-// withFreeKeys allows the keys that hold anchors.
-func withFreeKeys(o object) object {
+// ofFile allows the keys that hold anchors, and wants something to probe.
+func ofFile(o object) object {
 	o["patternProperties"] = object{"^x-": true}
+	o["anyOf"] = []object{required(object{}, "prefixes"), required(object{}, "prefix_files")}
 	return o
 }
 
