@@ -148,6 +148,7 @@ func (a *app) open(ctx context.Context) error {
 	if err := a.makeEngines(); err != nil {
 		return err
 	}
+	a.pump.follow = (&hurry{table: a.table, trace: a.engines.trace.Hurry}).follow
 	a.reloader = newReloader(ctx, loader, a)
 	return a.reloader.start(first)
 }

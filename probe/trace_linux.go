@@ -130,6 +130,7 @@ func (t *tracer) step() (wait time.Duration) {
 	for _, g := range t.groups {
 		t.beginDue(g)
 	}
+	t.beginExtra()
 	if now-t.judged >= int64(healthEvery) {
 		t.tally.judge(t.report.trouble)
 		t.judged = now

@@ -69,6 +69,8 @@ type trail struct {
 	next     int64 // when the next round is due
 	deadline int64 // of the probes that were asked last, not after next
 	traced   int64 // log every packet until this moment
+	hurried  int64 // when Hurry was asked for it last; 0: never
+	extra    int   // rounds that are to begin as soon as none is open
 }
 
 // routePhase returns where in the interval a route is traced: neighbouring prefixes, and the
