@@ -30,9 +30,12 @@ type api struct {
 	Options
 	encoding chan struct{} // holds a token for each stream that encodes
 	asked    singleflight.Group
+	answers  *answers
 }
 
-func newAPI(o Options) *api { return &api{Options: o, encoding: make(chan struct{}, encoders)} }
+func newAPI(o Options) *api {
+	return &api{Options: o, encoding: make(chan struct{}, encoders), answers: &answers{most: maxAnswers}}
+}
 
 // handlers are what is served, by its path below pathAPI.
 func (a *api) handlers() map[string]http.Handler {
@@ -105,7 +108,7 @@ func (a *api) json(keys []string, h func(*http.Request) (any, error)) http.Handl
 		a.Frames.Fresh(time.Now())
 		answer, err := h(r)
 		if err == nil {
-			writeJSON(w, http.StatusOK, answer)
+			writeJSON(a.answers.to(w), http.StatusOK, answer)
 		}
 		return err
 	})

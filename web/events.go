@@ -148,8 +148,12 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 		defer tap.Close()
 	}
 	s, err := a.newStream(w, r, contentType)
-	if err != nil || r.Method == http.MethodHead {
-		return nil // the client has gone, or wants no more
+	if err != nil {
+		return nil // the client has gone
+	}
+	defer s.end()
+	if r.Method == http.MethodHead {
+		return nil
 	}
 	out := &eventWriter{stream: s, query: &q, encoding: a.encoding, left: q.limit}
 	// Whatever ends these, the end of the stream is all that the client can be told.

@@ -53,5 +53,7 @@ func Server(ctx context.Context, h http.Handler) *http.Server {
 		// A reader that does not read must not stay for ever. Who serves more than a
 		// page, such as a scrape or a stream, sets its own deadline.
 		WriteTimeout: time.Minute,
+		// The deadlines above end streams of HTTP/2; this ends a connection that takes nothing.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: writeTimeout},
 	}
 }
