@@ -167,9 +167,14 @@ func number(r *http.Request, key string, otherwise, low, high uint64) (uint64, e
 	if text == "" {
 		return otherwise, nil
 	}
+	return whole(key, text, low, high)
+}
+
+// whole reads a whole number in this range; what says where it stands.
+func whole(what, text string, low, high uint64) (uint64, error) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n < low || n > high {
-		return 0, invalid("%s %q: must be a whole number from %d to %d", key, text, low, high)
+		return 0, invalid("%s %q: must be a whole number from %d to %d", what, text, low, high)
 	}
 	return n, nil
 }

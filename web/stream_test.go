@@ -156,10 +156,17 @@ func TestEventStreams(t *testing.T) {
 		defer end()
 		check(t, lines(t, r, 4), "id: 3", "event: up", "data: "+line(3, "192.0.2.3"), "")
 	})
-	t.Run("a wrong Last-Event-ID", func(t *testing.T) {
-		got := request(w.handler, "GET", "/api/v1/events", "", "Last-Event-ID", "x")
-		if want := `{"error":"header Last-Event-ID \"x\": must be the ID of an event, a whole number"}` + "\n"; got.Code != 400 || got.Body.String() != want {
-			t.Errorf("status %d: %s", got.Code, got.Body)
+	t.Run("what is no ID in the query is none in the header", func(t *testing.T) {
+		for text, status := range map[string]int{
+			"0": 200, "3": 200, "9223372036854775807": 200, // 2⁶³ − 1
+			"9223372036854775808": 400, "18446744073709551615": 400, "18446744073709551616": 400, "-1": 400, "1.5": 400, "x": 400,
+		} {
+			byQuery := request(w.handler, "GET", "/api/v1/events?follow=false&after="+text, "")
+			byHeader := request(w.handler, "GET", "/api/v1/events?follow=false", "", "Last-Event-ID", text)
+			want := strings.Replace(byQuery.Body.String(), "after ", "header Last-Event-ID ", 1)
+			if byQuery.Code != status || byHeader.Code != status || byHeader.Body.String() != want {
+				t.Errorf("%s: status %d by the query and %d by the header, want %d: %s", text, byQuery.Code, byHeader.Code, status, byHeader.Body)
+			}
 		}
 	})
 	t.Run("one that comes back too late is told what it missed", func(t *testing.T) {
