@@ -54,6 +54,8 @@ type Options struct {
 	TelemetryPath string
 	// EnableLifecycle allows reload and trace over HTTP.
 	EnableLifecycle bool
+	// AllowedHosts are names by which clients may ask, beside the machine's own.
+	AllowedHosts []string
 	// Web says where to listen, and with what certificates and users.
 	Web *toolkit.FlagConfig
 	// LogChanges is how changes of state are logged: none, prefix or address; empty: prefix.
@@ -249,6 +251,8 @@ func (a *app) serve(ctx context.Context) {
 		Routes:          a.routes,
 		Prober:          &control{a},
 		EnableLifecycle: a.EnableLifecycle,
+		AllowedHosts:    a.AllowedHosts,
+		Login:           login{*a.Web.WebConfigFile}.required,
 		Version:         version.Version,
 		Logger:          a.Logger,
 	})

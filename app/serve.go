@@ -25,6 +25,11 @@ func (a *app) listen() error {
 			return err
 		}
 	}
+	for _, host := range a.AllowedHosts {
+		if err := web.CheckAllowedHost(host); err != nil {
+			return err
+		}
+	}
 	if byToolkit(a.Web) {
 		return nil
 	}

@@ -84,9 +84,13 @@ func (a *api) refuse(w http.ResponseWriter, err error) {
 		level.Error(a.Logger).Log("msg", "Cannot answer a request", "err", err)
 		p = &problem{http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError)}
 	}
-	writeJSON(w, p.status, struct {
+	writeError(w, p.status, p.text)
+}
+
+func writeError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, struct {
 		Error string `json:"error"`
-	}{p.text})
+	}{text})
 }
 
 // fail makes a handler of a function whose error is the answer.
@@ -123,6 +127,7 @@ func (a *api) shared(name string, h func(*http.Request) (any, error)) func(*http
 	}
 }
 
+// writeJSON writes the answer in one piece.
 func writeJSON(w http.ResponseWriter, status int, answer any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")

@@ -100,10 +100,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			seen[test.path] = true
 			describe(t, doc, w.handler, test.path, test.params, test.query, test.status)
 		}
+		misdirected := handler(t, &prober{}, true)
 		for path := range doc.Paths.Map() {
 			if !seen[path] {
 				t.Errorf("%s is not tried", path)
 			}
+			describe(t, doc, misdirected, path, "x", "", 421) // the requests are for example.com
 		}
 	})
 }

@@ -70,6 +70,8 @@ func parse(args []string, stdout, stderr io.Writer) (a arguments, err error) {
 		Default(web.DefaultTelemetryPath).StringVar(&o.TelemetryPath)
 	cli.Flag("web.enable-lifecycle", "Allow POST /-/reload and POST /-/trace.").
 		BoolVar(&o.EnableLifecycle)
+	cli.Flag("web.allowed-hosts", "Name by which clients may ask, beside localhost, addresses and the machine's own (repeatable); its port does not matter. Others get status 421 with --web.enable-lifecycle and no login, and always for a WebSocket and what is not GET.").
+		PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
 	cli.Flag("storage.path", "Folder that remembers which addresses ever answered. Empty: nothing is written.").
 		Default("").StringVar(&o.StoragePath)
 	engines := []string{probe.EngineAuto, probe.EngineBatch, probe.EngineProBing}

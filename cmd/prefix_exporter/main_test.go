@@ -116,17 +116,18 @@ func TestCommandLine(t *testing.T) {
 		stdout, stderr string // regular expressions
 	}{
 		"the version":              {[]string{"--version"}, 0, `^prefix_exporter, version `, `^$`},
-		"the help names each flag": {[]string{"--help"}, 0, `(?s)--config.file=.*--web.listen-address=:10240.*--web.config.file=.*--web.telemetry-path=.*web.enable-lifecycle.*--storage.path=.*--probe.engine=.*--log.level=.*--log.format=.*\nrun\*\n.*\ncheck <FILE>\n.*trace .*<IP>\n.*healthy \[<URL>\]\n`, `^$`},
+		"the help names each flag": {[]string{"--help"}, 0, `(?s)--config.file=.*--web.listen-address=:10240.*--web.config.file=.*--web.telemetry-path=.*web.enable-lifecycle.*--web.allowed-hosts=NAME \.\.\..*--storage.path=.*--probe.engine=.*--log.level=.*--log.format=.*\nrun\*\n.*\ncheck <FILE>\n.*trace .*<IP>\n.*healthy \[<URL>\]\n`, `^$`},
 		"a flag that is unknown":   {[]string{"--nope"}, 1, `^$`, `^prefix_exporter: error: unknown long flag '--nope', try --help\n$`},
 		"a command that is unknown": {
 			[]string{"ping"}, 1, `^$`, `^prefix_exporter: error: unexpected ping, try --help\n$`,
 		},
-		"a level that is unknown":          {[]string{"--log.level=loud"}, 1, `^$`, `enum value must be one of debug,info,warn,error, got 'loud'`},
-		"an engine that is unknown":        {[]string{"--probe.engine=best"}, 1, `^$`, `enum value must be one of auto,batch,pro-bing, got 'best'`},
-		"a file that was named, absent":    {[]string{"--log.level=error", "run", "--config.file=testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
-		"a file to check that is absent":   {[]string{"check", "testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
-		"a check of nothing":               {[]string{"check"}, 1, `^$`, `required argument 'FILE' not provided`},
-		"a telemetry path that is no path": {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.telemetry-path=x"}, 1, `^$`, `^telemetry path "x": must begin with /`},
+		"a level that is unknown":           {[]string{"--log.level=loud"}, 1, `^$`, `enum value must be one of debug,info,warn,error, got 'loud'`},
+		"an engine that is unknown":         {[]string{"--probe.engine=best"}, 1, `^$`, `enum value must be one of auto,batch,pro-bing, got 'best'`},
+		"a file that was named, absent":     {[]string{"--log.level=error", "run", "--config.file=testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
+		"a file to check that is absent":    {[]string{"check", "testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
+		"a check of nothing":                {[]string{"check"}, 1, `^$`, `required argument 'FILE' not provided`},
+		"a telemetry path that is no path":  {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.telemetry-path=x"}, 1, `^$`, `^telemetry path "x": must begin with /`},
+		"an allowed host that is a pattern": {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.allowed-hosts=a.example", "--web.allowed-hosts=*.example"}, 1, `^$`, `^allowed host "\*\.example": must be one name`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := execute(t, test.args...)
