@@ -105,6 +105,12 @@ func TestPageSaysWhy(t *testing.T) {
 
 // stateLinks opens blocks by links, in the ways in which they may be written.
 func stateLinks(b *browser) {
+	b.open("/")
+	badge := `document.querySelector('[data-prefix="198.51.100.0/24"] .badge').title`
+	b.until("the number beside the title says why to those who point at it", `(() => {
+		document.querySelector('[data-prefix="198.51.100.0/24"] header').dispatchEvent(new PointerEvent("pointerenter"));
+		return `+badge+` === "256 addresses unknown\nping: 256 unknown: interface absent" || `+badge+`;
+	})()`)
 	for link, want := range map[string]string{
 		"/?prefix=192.0.2.0/24":                 routedOff + " ping 256 down: net unreachable, says 198.51.100.1",
 		"/?prefix=198.51.100.0%2F24":            notAsked + " ping 256 unknown: interface absent",

@@ -3,7 +3,7 @@
 
 import { fill, h, refill, setText } from "./dom.js";
 import { every, paths } from "./api.js";
-import { DOWN, ERROR, LOST, NONE, stepOf } from "./ladder.js";
+import { DOWN, ERROR, LOST, NONE, UNKNOWN, stepOf } from "./ladder.js";
 import { Dial } from "./dial.js";
 import { ChartHolder, RIGHT, hourChart } from "./chart.js";
 import { NUMBERS } from "./inspector.js";
@@ -238,8 +238,9 @@ export class AddressView {
       c.fillStyle = this.wall.palette.quiet;
       c.textAlign = "right";
       c.fillText(format.probe(p), left - 8, row * STRIP_ROW + STRIP_ROW / 2);
+      const measured = p.minutes.loss_ratio.findLastIndex((loss) => loss !== null);
       p.minutes.rtt_seconds.forEach((seconds, i) => {
-        const cls = this.#minuteClass(p, seconds, p.minutes.loss_ratio[i], p.minutes.error[i]);
+        const cls = p.state === "unknown" && i > measured ? UNKNOWN : this.#minuteClass(p, seconds, p.minutes.loss_ratio[i], p.minutes.error[i]);
         if (cls !== NONE) {
           c.fillStyle = this.wall.palette.classes[cls];
           c.fillRect(left + i * column, row * STRIP_ROW + 3, column - 1, STRIP_ROW - 5);
