@@ -205,7 +205,7 @@ func pageRouteStates(t *testing.T, b *browser) {
 		const route = { ip: "192.0.2.7", protocol: "icmp", port: 0, hops: [], changes: [] };
 		return [
 			{ ...route, status: "reached", last: ago(20) }, { ...route, status: "reached", stale: true, last: ago(600) },
-			{ ...route, status: "no_route", last: ago(20) }, { ...route, status: "pending", stale: true, last: null },
+			{ ...route, status: "no_route", status_detail: "no route from the prober", last: ago(20) }, { ...route, status: "pending", stale: true, last: null },
 		].map((r) => {
 			const section = routeSection([r]);
 			return [section.querySelector("h3 small").textContent, section.querySelector(".doubt")?.textContent, section.querySelector(".stale") && "faded"].filter(Boolean).join(" | ");

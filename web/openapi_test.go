@@ -85,6 +85,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			{"/api/v1/routes", "", "a=b", 400},
 			{"/api/v1/routes/{prefix}", "192.0.2.0/24", "", 200},
 			{"/api/v1/routes/{prefix}", "2001:db8::/64", "", 200},
+			{"/api/v1/routes/{prefix}", "2001:db8:0:1::/64", "", 200},
 			{"/api/v1/routes/{prefix}", "x", "", 400},
 			{"/api/v1/routes/{prefix}", "198.51.100.0/24", "", 404},
 			{"/api/v1/references/{kind}", "nominal", "", 200},

@@ -10,15 +10,12 @@ export function routeSection(routes) {
   }
   return h("div", { class: "routes" }, routes.map((route) => [
     h("h3", {}, "Route", h("small", {}, [route.ip && `to ${route.ip}`, `by ${probe({ probe: route.protocol, port: route.port })}`,
-      STATUS[route.status] ?? route.status, route.status_detail, route.last && !route.stale && `traced ${ago(new Date(route.last))}`].filter(Boolean).join(" · "))),
+      route.status !== "no_route" && route.status, route.status_detail, route.last && !route.stale && `traced ${ago(new Date(route.last))}`].filter(Boolean).join(" · "))),
     route.stale && h("p", { class: "doubt" }, route.last ? `Nothing has been traced for a while: this is the path of ${ago(new Date(route.last))}.` : "Nothing has been traced yet."),
     h("div", { class: route.stale ? "scroll stale" : "scroll" }, table({ class: "numbers many hops" }, ["TTL", "router", "last", "best", "mean", "worst", "loss"], route.hops.map(hopCells))),
     changes(route),
   ]));
 }
-
-/** Ends of a path that need more than their name. */
-const STATUS = { no_route: "no route from the prober" };
 
 function hopCells(hop) {
   const labels = hop.labels?.map((l) => l.label).join(" ");
