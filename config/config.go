@@ -8,7 +8,6 @@ package config
 
 import (
 	"context"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -122,12 +121,6 @@ func Load(path string) (*Config, error) { return LoadContext(context.Background(
 // is a *ReadError then.
 func LoadContext(ctx context.Context, path string) (*Config, error) {
 	return newLoader(ctx, false).load(path)
-}
-
-// Read is LoadContext for a file that comes from elsewhere. name is its name for messages;
-// prefix files are found relative to the folder of name.
-func Read(ctx context.Context, name string, r io.Reader) (*Config, error) {
-	return newLoader(ctx, false).read(name, r)
 }
 
 // Parse validates a configuration that is already in memory. name is the file name

@@ -20,16 +20,16 @@ const (
 
 // Error is one mistake in one file.
 type Error struct {
-	File string
-	Line int // from 1, which also stands for the file as a whole
+	File string `json:"file"`
+	Line int    `json:"line"` // from 1, which also stands for the file as a whole
 	// Column is where in the line, in characters from 1; 0: the line as a whole.
-	Column int
+	Column int `json:"column,omitempty"`
 	// Path is the key, such as prefixes[0].prefix; empty: the file as a whole.
-	Path string
+	Path string `json:"path,omitempty"`
 	// Value is what is written there, shortened to 80 bytes; empty: not repeated.
-	Value string
+	Value string `json:"value,omitempty"`
 	// Message says what is wrong and what is allowed.
-	Message string
+	Message string `json:"message"`
 }
 
 // Error returns one line: FILE:LINE: PATH: "VALUE": MESSAGE.

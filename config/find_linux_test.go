@@ -71,9 +71,9 @@ func TestOnlyRegularFilesAreRead(t *testing.T) {
 	for name, want := range map[string]string{
 		"main.yml":    `main.yml:1: prefix_files[0]: "d/pipe.yml": cannot be read: not a regular file, but a pipe`,
 		"device.yml":  `device.yml:1: prefix_files[0]: "/dev/zero": cannot be read: not a regular file, but a device`,
-		"d/pipe.yml":  `configuration file "d/pipe.yml": not a regular file, but a pipe`,
-		"to-pipe.yml": `configuration file "to-pipe.yml": not a regular file, but a pipe`,
-		"d":           `configuration file "d": not a regular file, but a folder`,
+		"d/pipe.yml":  `d/pipe.yml: cannot be read: not a regular file, but a pipe`,
+		"to-pipe.yml": `to-pipe.yml: cannot be read: not a regular file, but a pipe`,
+		"d":           `d: cannot be read: not a regular file, but a folder`,
 	} {
 		if _, got := loadErrors(t, dir, name); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

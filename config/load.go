@@ -19,7 +19,10 @@ type ReadError struct {
 
 // Error names the file.
 func (e *ReadError) Error() string {
-	return fmt.Sprintf("configuration file %q: %s", e.Path, reason(e.Err))
+	if e.Path == "" {
+		return `configuration file "": ` + e.Err.Error()
+	}
+	return fmt.Sprintf("%s: cannot be read: %s", oneLine(e.Path), reason(e.Err))
 }
 
 // Unwrap returns what the operating system said.
