@@ -13,8 +13,28 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"prefix_exporter/file"
 	"prefix_exporter/web"
 )
+
+// checkWebConfig reads the file of --web.config.file, which must not wait for anybody either.
+func (a *app) checkWebConfig(ctx context.Context) error {
+	path := *a.Web.WebConfigFile
+	if path == "" {
+		return nil
+	}
+	_, err := bounded(ctx, loadTimeout, fmt.Sprintf("web configuration file %q: reading it", path), func(context.Context) (struct{}, error) {
+		f, err := file.Open(path)
+		if err == nil {
+			err = errors.Join(f.Close(), toolkit.Validate(path))
+		}
+		if err != nil {
+			err = fmt.Errorf("web configuration file %q: %w", path, err)
+		}
+		return struct{}{}, err
+	})
+	return err
+}
 
 // listen opens the addresses of the command line, so that one that is taken is an
 // error before anything is sent. Sockets of systemd and of virtual machines are left

@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"prefix_exporter/file"
 	"prefix_exporter/prefix"
 )
 
@@ -101,7 +102,7 @@ func (e *damageError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *damageError) Unwrap() error { return e.err }
 
 func (s *store) read(path string) error {
-	f, err := os.Open(path)
+	f, err := file.Open(path)
 	if err != nil {
 		return err
 	}
@@ -152,7 +153,11 @@ func (s *store) save() (err error) {
 
 // write writes a file, to the disk if it is a new one, and returns its hash.
 func (s *store) write(path string) (sum uint64, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What has this name already may be a link to somewhere else, or a pipe that nobody reads.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}
