@@ -148,6 +148,7 @@ func TestHopelessConfigurationsAreGivenUpEarly(t *testing.T) {
 	}{
 		"a list of a million":   {map[string]string{"main.yml": "prefixes: [" + strings.Repeat("{},", 1_300_000) + "]\n"}, "values: must have at most 160000, further prefixes go into prefix_files"},
 		"more /24s than fit":    {map[string]string{"main.yml": "prefixes:\n" + lines(50_000, "  - 10.%d.%d.0/24\n")}, "at least 524288 addresses in all: must be at most 262144; largest: "},
+		"twice the packets":     {map[string]string{"main.yml": "prefixes:\n" + lines(45_000, "  - 10.0.%d.%d/32\n")}, "at least 4"},
 		"a file of 5 megabytes": {map[string]string{"main.yml": strings.Repeat("# nothing\n", 500_000)}, "file is too large: must have at most 4194304 bytes, further prefixes go into prefix_files"},
 		"many large files": {map[string]string{
 			"main.yml": "prefix_files: ['d/*.yml']\n", "d/1.yml": strings.Repeat("# nothing\n", 400_000) + "[]", "d/2.yml": strings.Repeat("# nothing\n", 400_000) + "[]",

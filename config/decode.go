@@ -20,7 +20,9 @@ type decoder struct {
 	values   int // in all files, as countValues counts
 	expanded int // values behind aliases, each as often as it is used
 	entries  int
-	targets  int64 // addresses of the entries, at least
+	targets  int64   // addresses of the entries, at least
+	echoes   float64 // that they are sent each second, at least
+	limit    int     // of what is sent each second
 	// enough says that there are so many addresses already that the rest was not read.
 	enough bool
 }
@@ -87,10 +89,10 @@ func (d *decoder) untagged(n *yaml.Node, at *place) bool {
 	return false
 }
 
-// mapping calls each for every key of the map n, and notes what is not a map and
-// what is given twice. An empty value counts as an empty map, as when everything
+// mapping calls each for every key of the map n, with the node of the key and the place of its value, and notes
+// what is not a map and what is given twice. An empty value counts as an empty map, as when everything
 // under a key is commented out. It returns false when n is not a map.
-func (d *decoder) mapping(n *yaml.Node, at *place, each func(name string, v *yaml.Node, at place)) bool {
+func (d *decoder) mapping(n *yaml.Node, at *place, each func(k, v *yaml.Node, at place)) bool {
 	n = d.resolve(n, at)
 	if n == nil || !d.untagged(n, at) {
 		return false
@@ -119,7 +121,7 @@ func (d *decoder) mapping(n *yaml.Node, at *place, each func(name string, v *yam
 			d.problems.add(&here, "", "is given twice, first on line %d", seen.line(k.Value))
 		default:
 			seen.add(k.Value, here.line)
-			each(k.Value, v, at.key(k.Value, v))
+			each(n.Content[i], v, at.key(k.Value, v))
 		}
 	}
 	return true
@@ -229,19 +231,20 @@ func unquoted(n *yaml.Node) string {
 func decodeKeys[T any](d *decoder, n *yaml.Node, at *place, keys []key[T], into *T, marks *written) bool {
 	var nodes []*yaml.Node
 	*marks = nil
-	ok := d.mapping(n, at, func(name string, v *yaml.Node, here place) {
+	ok := d.mapping(n, at, func(k, v *yaml.Node, here place) {
+		name := here.name
 		if free, isFile := any(into).(interface{ free(string) bool }); isFile && free.free(name) {
 			return
 		}
-		for _, k := range keys {
-			if k.name == name {
+		for _, known := range keys {
+			if known.name == name {
 				if v = d.resolve(v, &here); v != nil && !isEmpty(v) {
 					nodes, *marks = append(nodes, v), append(*marks, here)
 				}
 				return
 			}
 		}
-		d.unknown(&here, name, keyNames(keys))
+		d.unknown(here.of(k), name, keyNames(keys))
 	})
 	// From here on there are pointers to the marks: they do not move any more.
 	for _, k := range keys {

@@ -173,6 +173,7 @@ func (doc *document) free(key string) bool { return strings.HasPrefix(key, "x-")
 func (d *decoder) main(file string, data []byte) *document {
 	doc := &document{}
 	preset(d, d.schema.file, doc)
+	d.limit = doc.limits.PacketsPerSecond
 	at := fileAt(file)
 	root, ok := d.document(at, data, "it must have at least prefixes or prefix_files")
 	if !ok {
@@ -208,8 +209,9 @@ func (d *decoder) list(file string, data []byte, defaults *probing) []*entry {
 	return d.entriesOf(root, at.of(root), defaults)
 }
 
-// plenty is how many entries are read even if their addresses are too many by far: so many that the error can name
-// the largest of all, unless the list is hopeless. All addresses that there may be fit into 1,024 /24s.
+// plenty is how many entries are read even if their addresses are too many by far, or their echo requests twice as many
+// as the limit: so many that the error can name the largest of all, unless the list is hopeless. All addresses that there
+// may be fit into 1,024 /24s.
 const plenty = 2048
 
 // entriesOf decodes a list of prefixes.
@@ -224,7 +226,8 @@ func (d *decoder) entriesOf(n *yaml.Node, at *place, defaults *probing) []*entry
 		all = append(all, e)
 		d.entries++
 		d.targets += e.least()
-		d.enough = d.targets > maxTargets && d.entries >= plenty
+		d.echoes += float64(e.least()) / e.probing.icmp.Interval.Seconds()
+		d.enough = d.entries >= plenty && (d.targets > maxTargets || d.echoes > 2*float64(d.limit))
 	})
 	return all
 }
@@ -262,10 +265,10 @@ func (p *probing) forget() {
 func (d *decoder) tenants(n *yaml.Node, at *place) []*tenant {
 	var all []*tenant
 	name := tenantName()
-	d.mapping(n, at, func(key string, v *yaml.Node, at place) {
-		t := &tenant{Tenant: Tenant{Name: key}}
-		if _, why, ok := name.parse(key); !ok {
-			d.problems.add(&at, "", "the name of a tenant %s", why)
+	d.mapping(n, at, func(k, v *yaml.Node, at place) {
+		t := &tenant{Tenant: Tenant{Name: at.name}}
+		if _, why, ok := name.parse(at.name); !ok {
+			d.problems.add(at.of(k), "", "the name of a tenant %s", why)
 		}
 		decodeKeys(d, v, &at, d.schema.tenant, t, &t.written)
 		all = append(all, t)

@@ -102,17 +102,17 @@ func dictionary[T, E any](name, typ string, c codec[E], keys choices, doc string
 		}),
 		decode: func(d *decoder, n *yaml.Node, at *place, into *T) {
 			all, count := make(map[string]item[E]), 0
-			d.mapping(n, at, func(name string, v *yaml.Node, at place) {
+			d.mapping(n, at, func(k, v *yaml.Node, at place) {
 				count++
-				if why := keys.check(name); why != "" {
-					d.problems.add(&at, "", "%s", why)
+				if why := keys.check(at.name); why != "" {
+					d.problems.add(at.of(k), "", "%s", why)
 					return
 				}
 				if v = d.resolve(v, &at); v == nil || isNull(v) {
 					return
 				}
 				if it, ok := c.read(d, v, &at); ok {
-					all[name] = it
+					all[at.name] = it
 				}
 			})
 			if count > keys.most {

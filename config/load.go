@@ -71,7 +71,7 @@ func (l *loader) read(name string, r io.Reader) (*Config, error) {
 func (l *loader) parse(path string, data []byte) (*Config, error) {
 	l.files, l.size = append(l.files, path), len(data)
 	l.doc = l.decoder.main(path, data)
-	l.entries = l.doc.entries
+	l.entries, l.decoder.limit = l.doc.entries, l.doc.limits.PacketsPerSecond
 	for _, part := range l.parts(filepath.Dir(path)) {
 		if l.decoder.over() {
 			break

@@ -14,27 +14,29 @@ func Nearest(typed string, names []string) string {
 	return best
 }
 
-// distance counts the insertions, deletions and replacements that make b of a
-// (Levenshtein), at most 3 of them when the lengths alone say so.
+// distance counts the insertions, deletions, replacements and swaps of neighbours that make b of a (optimal
+// string alignment), at most 3 of them when the lengths alone say so.
 func distance(a, b string) int {
 	if len(a)-len(b) >= 3 || len(b)-len(a) >= 3 {
 		return 3
 	}
-	row := make([]int, len(b)+1)
+	before, row, next := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next[0] = i + 1
 		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
 			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+			next[j+1] = min(row[j]+cost, row[j+1]+1, next[j]+1)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row, next = row, next, before
 	}
 	return row[len(b)]
 }

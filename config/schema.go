@@ -104,6 +104,7 @@ func (s *schema) fileKeys() []key[document] {
 			row:  row{"prefixes", "list of map or prefix", "see `prefixes[]`; a prefix alone has the defaults", "", "What is probed."},
 			json: orNothing(reference("prefixes")),
 			decode: func(d *decoder, n *yaml.Node, at *place, into *document) {
+				d.limit = into.limits.PacketsPerSecond
 				into.entries = d.entriesOf(n, at, &into.defaults)
 			},
 		},
