@@ -24,6 +24,8 @@ import (
 const (
 	knownFile = "known.json" // which addresses have ever answered
 	lockFile  = "lock"       // locked by the process that uses the folder
+
+	temporary = ".tmp" // what is added to a file that is being written: ours alone while we hold the lock
 )
 
 // saveInterval is how much is forgotten at most when the machine loses its power: an
@@ -49,7 +51,7 @@ func openStore(dir string, table *prefix.Table, logger log.Logger, r prometheus.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := openLock(filepath.Join(dir, lockFile))
 	if err != nil {
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
@@ -61,6 +63,7 @@ func openStore(dir string, table *prefix.Table, logger log.Logger, r prometheus.
 		_ = lock.Close()
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
+	_ = os.Remove(filepath.Join(dir, knownFile+temporary)) // left behind by a run that was killed; else the first save says why
 	s := &store{
 		dir: dir, lock: lock, table: table, logger: logger, seed: maphash.MakeSeed(),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
@@ -138,13 +141,13 @@ func (s *store) save() (err error) {
 		}
 	}()
 	path := filepath.Join(s.dir, knownFile)
-	temporary := path + ".tmp" // ours alone: we hold the lock
-	sum, err := s.write(temporary)
+	next := path + temporary
+	sum, err := s.write(next)
 	if err == nil && sum != s.written {
-		err = os.Rename(temporary, path)
+		err = os.Rename(next, path)
 	}
 	if err != nil || sum == s.written {
-		_ = os.Remove(temporary)
+		_ = os.Remove(next)
 		return err
 	}
 	s.written = sum
