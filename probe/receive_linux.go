@@ -337,6 +337,9 @@ func (b *batch) answered(s *slot, f *flight) {
 	if int64(rtt) > f.timeout {
 		b.metrics.late.Inc()
 		b.lost(s, f)
+		if s.traced != 0 {
+			b.trace(s, Packet{Sequence: uint16(f.serial), Event: "late", Received: b.clock.at(f.receive)})
+		}
 		return
 	}
 	if f.refused != noError {

@@ -39,6 +39,9 @@ type connector struct {
 	open  int // attempts in flight
 	limit int // how many there may be
 
+	witnesses [2]witness // of IPv4 and IPv6
+	waiting   int        // attempts that the kernel has ended, and whose answers may still be heard
+
 	events [eventBatch]unix.EpollEvent
 	info   tcpInfo
 	errors inBatch // of the error queue
@@ -72,6 +75,7 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
 	c.errors.grow(inDataLen)
+	c.witnesses = [2]witness{{fd: -1}, {fd: -1, v6: true}}
 	c.fitLimit()
 	return c, nil
 }
@@ -128,9 +132,11 @@ func (c *connector) start() error {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	c.epoll = fd
+	c.fitWitnesses()
 	c.clock.update()
 	c.polled, c.judged = c.clock.now, c.clock.now
-	c.report.lines.log(level.Key(), level.InfoValue(), "msg", "Connecting", "ports", len(c.byKey), "connections_limit", c.limit)
+	c.report.lines.log(level.Key(), level.InfoValue(), "msg", "Connecting", "ports", len(c.byKey), "connections_limit", c.limit,
+		"hears_answers_after_icmp_errors", c.witnesses[0].fd >= 0 || c.witnesses[1].fd >= 0)
 	return nil
 }
 
@@ -143,6 +149,7 @@ func (c *connector) end() {
 	}
 	_ = unix.Close(c.epoll)
 	c.epoll = -1
+	c.fitWitnesses()
 }
 
 // tick does all that is to be done now. What has been decided is read before anything is
@@ -156,7 +163,9 @@ func (c *connector) tick() (now int64) {
 		c.metrics.stalls.Inc()
 		c.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
 	}
+	c.listen()
 	c.poll()
+	c.testify()
 	c.expire(now)
 	for _, g := range c.groups {
 		c.connectDue(g)
@@ -225,6 +234,7 @@ func (c *connector) replace(targets []TCPTarget) {
 	for i := range targets {
 		c.put(&targets[i])
 	}
+	c.fitWitnesses()
 	members := map[time.Duration][]uint32{}
 	for _, e := range c.endpoints {
 		if e.used {

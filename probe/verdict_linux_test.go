@@ -301,7 +301,7 @@ type twice struct {
 
 // network is what the answers of one family are made of.
 type network struct {
-	t           *testing.T
+	t           testing.TB
 	inject      func([]byte) error
 	near, far   netip.Addr // two routers
 	unreachable byte       // the type of the ICMP error
@@ -489,4 +489,30 @@ func (b *bench) judge(l *netsim.Lab, ways []twice, place map[netip.Addr]int) {
 	}
 	b.want(map[string]float64{"unmatched_replies_total error": float64(errors), "discarded_probes_total": 0})
 	b.unhealthy()
+}
+
+// TestADarkAddressSaysWhoRejectsIt has nobody ever answer, and half of the addresses be rejected.
+func TestADarkAddressSaysWhoRejectsIt(t *testing.T) {
+	eachMode(t, func(t *testing.T, b *bench) {
+		l := lab(t, `
+prefixes: [192.0.2.0/24]
+rules:
+  - {prefix: 192.0.2.0/25, silent: true}
+  - {prefix: 192.0.2.128/25, unreachable: {code: prohibited, from: 192.0.2.1, quote: 8}}
+`)
+		b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
+		b.run()
+		time.Sleep(2500 * time.Millisecond)
+		b.settle(l)
+		for a, s := range b.snapshot() {
+			want := "timeout"
+			if a.As4()[3] >= 128 {
+				want = "administratively prohibited, says 192.0.2.1"
+			}
+			if s.State != prefix.Dark || s.Cause.String() != want {
+				t.Errorf("%s is %v: %s, want dark: %s", a, s.State, s.Cause, want)
+			}
+		}
+		b.unhealthy()
+	})
 }
