@@ -11,7 +11,7 @@ import (
 // newEvent tells of a change in the words of the outside.
 func newEvent(c prefix.Change) event.Event {
 	detail := c.Cause.Outcome.String()
-	if c.To == prefix.Unknown {
+	if c.To == prefix.Unknown || c.Obstacle != "" {
 		detail = c.Obstacle
 	}
 	return event.Event{
