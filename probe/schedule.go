@@ -158,15 +158,15 @@ func (g *group) doneUntil(now int64) int64 {
 const maxTurn = 5
 
 // begin begins a tick of a loop that should tick so often. A late one may use its turn: as many probes may
-// leave as are due in the time since the tick before, up to maxTurn ticks' worth. What it must leave behind for
-// that, the next ones may send on top. Any tick may send a quarter more than its even share, so that what is left
-// behind for other reasons is caught up.
+// leave as are due in the time since the tick before, up to maxTurn ticks' worth. What it must leave
+// behind for that, the next ones may send on top. Any tick may send a quarter more than its even share, so
+// that what is left behind for other reasons is caught up.
 //
-// That bounds every burst. While ticks begin not more than 5/4 tick apart, each may send 5 ms' worth of the batch engine's probes,
-// and three begin in 10 ms at the most: these carry at most 3 x 5 / 10 = 1.5 times their share. In any span of time, from one tick to
-// another, no more leave than are due in it and since the tick before it, but for a quarter of a tick's worth
-// for each tick and what a tick before has had to leave behind: not more than maxLag's worth, for what is
-// later is skipped. No tick, however late, sends more than maxTurn ticks' worth.
+// That bounds every burst. While ticks of 4 ms begin not more than 5 ms apart, each may send 5 ms' worth, and
+// three begin in 10 ms at the most: these carry at most 3 x 5 / 10 = 1.5 times their share. In any span
+// of time, from one tick to another, no more leave than are due in it and since the tick before it, but
+// for a quarter of a tick's worth for each tick, and what a tick before had to leave behind: not more than
+// maxLag's worth, for what is later is skipped. No tick, however late, sends more than maxTurn ticks' worth.
 func (g *group) begin(now, tick int64) {
 	if len(g.slots) == 0 {
 		return

@@ -34,8 +34,10 @@ func (i *tcpInfo) hasRTOTime() bool {
 
 // The states of a connection (linux/include/net/tcp_states.h).
 const (
-	stateSynSent = 2
-	stateClose   = 7
+	stateEstablished = 1
+	stateSynSent     = 2
+	stateClose       = 7
+	stateCloseWait   = 8
 )
 
 // poll takes all that has been decided. Whatever is decided leaves the epoll, but for what
@@ -77,8 +79,11 @@ func (c *connector) event(ev *unix.EpollEvent) {
 	known := c.info.read(a.fd)
 	if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		if n, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
-			c.failed(e, a, unix.Errno(n))
-			return
+			seen = c.clock.monotonic()
+			if known = c.info.read(a.fd); !c.stands(known, unix.Errno(n)) {
+				c.failed(e, a, unix.Errno(n))
+				return
+			}
 		}
 	}
 	switch {
@@ -89,6 +94,13 @@ func (c *connector) event(ev *unix.EpollEvent) {
 	default:
 		c.established(e, a, seen)
 	}
+}
+
+// stands says whether a connection, which c.info is about, stands although there was an error: a reset ends
+// it, an ICMP error about what we sent behind the SYN does not undo the SYN/ACK (RFC 1122 section 4.2.3.9).
+func (c *connector) stands(known bool, errno unix.Errno) bool {
+	return known && (c.info.State == stateEstablished || c.info.State == stateCloseWait) &&
+		errno != unix.ECONNRESET && errno != unix.EPIPE
 }
 
 // established takes a connection that stands, which c.info, read at seen, is about. An answer after the
@@ -188,8 +200,8 @@ func (c *connector) failed(e *endpoint, a *attempt, errno unix.Errno) {
 	}
 }
 
-// icmpError takes the ICMP error that is behind an error of a connection, if there is one. Linux ends an attempt by it, unless
-// the error arrives while the socket is in use; then SYNs go on.
+// icmpError takes the ICMP error that is behind an error of a connection, if there is one. Linux ends an
+// attempt by it, unless the error arrives while the socket is in use; then SYNs go on.
 func (c *connector) icmpError(e *endpoint, a *attempt, errno unix.Errno) bool {
 	if errno == unix.ECONNRESET || errno == unix.EPIPE {
 		return false

@@ -20,13 +20,16 @@ type handshake struct {
 	name   string
 	answer func(n *network, syn []byte)
 	want   prefix.Cause // of every loss; Answered: there is none
+	next   bool         // it answers what we send behind the SYN, too
 }
 
 // synOf reads the addresses, ports and sequence number of a SYN.
 func (n *network) synOf(p []byte) (src, dst netip.AddrPort, sequence uint32) {
 	from, to := n.addresses(p)
 	tcp := p[n.header:]
-	return netip.AddrPortFrom(from, binary.BigEndian.Uint16(tcp)), netip.AddrPortFrom(to, binary.BigEndian.Uint16(tcp[2:])), binary.BigEndian.Uint32(tcp[4:])
+	src = netip.AddrPortFrom(from, binary.BigEndian.Uint16(tcp))
+	dst = netip.AddrPortFrom(to, binary.BigEndian.Uint16(tcp[2:]))
+	return src, dst, binary.BigEndian.Uint32(tcp[4:])
 }
 
 // segment makes an answer to a SYN: its flags, and how far off its acknowledgement is.
@@ -44,43 +47,50 @@ func everyHandshake(near, far netip.Addr, unreachable byte) []handshake {
 		{"refuses one copy, of which it quotes 8 bytes, before the other is answered", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, synAck, 0))
-		}, prefix.Cause{}},
+		}, prefix.Cause{}, false},
 		{"refuses one copy, and quotes it, before the other is answered", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, whole)
 			n.write(n.segment(syn, synAck, 0))
-		}, prefix.Cause{}},
+		}, prefix.Cause{}, false},
 		{"refuses one copy 100 ms before the other is answered", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.after(100*time.Millisecond, n.segment(syn, synAck, 0))
-		}, prefix.Cause{}},
+		}, prefix.Cause{}, false},
 		{"refuses one copy after the other is answered", func(n *network, syn []byte) {
 			n.write(n.segment(syn, synAck, 0))
 			n.refuse(n.near, 1, syn, whole)
-		}, prefix.Cause{}},
+		}, prefix.Cause{}, false},
+		{"answers, and refuses what comes next", func(n *network, p []byte) {
+			if p[n.header+segmentFlags]&0x02 == 0 { // our acknowledgement
+				n.refuse(n.near, 1, p, whole)
+				return
+			}
+			n.write(n.segment(p, synAck, 0))
+		}, prefix.Cause{}, true},
 		{"refuses one copy before the other is reset", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, resetAck, 0))
-		}, prefix.Cause{Outcome: prefix.Refused}},
+		}, prefix.Cause{Outcome: prefix.Refused}, false},
 		{"refuses all", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
-		}, says(near)},
+		}, says(near), false},
 		{"refuses all twice", func(n *network, syn []byte) {
 			n.refuse(n.far, 1, syn, whole)
 			n.refuse(n.near, 0, syn, whole)
-		}, says(far)},
+		}, says(far), false},
 		{"refuses all, and has somebody forge an answer who sees no sequence number", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, synAck, farOff))
 			n.write(n.segment(syn, resetAck, farOff))
-		}, says(near)},
+		}, says(near), false},
 		{"refuses one copy, and answers the other after the timeout", func(n *network, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.after(480*time.Millisecond, n.segment(syn, synAck, 0))
-		}, says(near)},
+		}, says(near), false},
 	}
 }
 
-// TestAnAnswerToASYNWinsOverAnICMPError has every SYN to 9 groups of addresses be answered in two ways.
+// TestAnAnswerToASYNWinsOverAnICMPError has every SYN to 10 groups of addresses be answered in two ways.
 func TestAnAnswerToASYNWinsOverAnICMPError(t *testing.T) {
 	for _, family := range []struct {
 		prefix, first, near, far string
@@ -99,11 +109,14 @@ func TestAnAnswerToASYNWinsOverAnICMPError(t *testing.T) {
 			const each = 16
 			addrs := addresses(family.first, each*len(ways))
 			onPacket(t, func(p []byte) {
-				if p[0]>>4 == 6 != (n.header == 40) || len(p) < n.header+packet.SYNLen || p[n.header+segmentFlags]&0x17 != 0x02 {
+				const syn, ack = 0x02, 0x10
+				if p[0]>>4 == 6 != (n.header == 40) || len(p) < n.header+20 {
 					return
 				}
+				flags := p[n.header+segmentFlags]
 				_, dst, _ := n.synOf(p)
-				if i := slices.Index(addrs, dst.Addr()); i >= 0 {
+				i := slices.Index(addrs, dst.Addr())
+				if i >= 0 && (flags == syn || flags == ack && ways[i/each].next) {
 					ways[i/each].answer(n, slices.Clone(p))
 				}
 			})

@@ -11,10 +11,11 @@ import (
 	"prefix_exporter/prefix"
 )
 
-// witness hears the answers to our SYNs that the kernel no longer waits for. Linux ends an attempt at the first ICMP
-// error that quotes its SYN (tcp_v4_err; RFC 5461 section 4.1), and answers the SYN/ACK behind it with a reset. But a
-// network that duplicates packets and refuses one copy sends both, and a SYN/ACK is an answer. It acknowledges the
-// sequence number that the error quoted, so who did not see the SYN cannot forge it. A witness is a raw socket of one family.
+// witness hears the answers to our SYNs that the kernel no longer waits for. Linux ends an attempt at the
+// first ICMP error that quotes its SYN (tcp_v4_err; RFC 5461 section 4.1), and answers the SYN/ACK behind it with
+// a reset. But a network that duplicates packets and refuses one copy sends both, and a SYN/ACK is an answer. It
+// acknowledges the sequence number that the error quoted, so who did not see the SYN cannot forge it. A
+// witness is a raw socket of one family.
 type witness struct {
 	fd     int // -1: there is none, since nobody needs it or for want of CAP_NET_RAW
 	v6     bool
@@ -64,7 +65,8 @@ func (w *witness) open() {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, witnessBuffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, witnessBuffer)
 	}
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, unix.SOF_TIMESTAMPING_RX_SOFTWARE|unix.SOF_TIMESTAMPING_SOFTWARE)
+	const stamps = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPING, stamps)
 	w.in.grow(maxHeader + maxHeader) // of IP and of TCP
 	w.fd = fd
 }
