@@ -12,7 +12,7 @@ import (
 )
 
 // loadTimeout is how long the files of a configuration may take: the largest that there may be takes 3 s of
-// CPU, so whoever takes longer waits for a file system that does not answer.
+// CPU, so a read that takes longer waits for a file system that does not answer.
 const loadTimeout = 10 * time.Second
 
 // bounded calls f and returns what it returns, or an error when the context ends or, if patience is not 0, when it is

@@ -123,7 +123,7 @@ func (r *reloader) succeed(c loaded, list targets) {
 	level.Info(r.logger).Log("msg", "Configuration loaded",
 		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", len(list.icmp), "ports", len(list.tcp), "routes", len(list.trace))
 	for _, w := range c.Warnings {
-		level.Warn(r.logger).Log("msg", "Is this meant?", "warning", w)
+		level.Warn(r.logger).Log("msg", "Configuration warning", "warning", w)
 	}
 	if before == nil {
 		return

@@ -11,7 +11,7 @@ import (
 
 const (
 	// maxErrors bounds what a hopeless file costs: reading stops at it. It is two screens of a
-	// terminal, and who mends that many begins with what they have in common.
+	// terminal, and that many mistakes mostly have one cause.
 	maxErrors = 50
 	// maxValue is how many bytes of a wrong value an error repeats: enough to find
 	// it again, short enough for one line of a terminal.

@@ -18,9 +18,9 @@ const (
 	maxVisited = 16_384 // names that are compared with patterns
 )
 
-// finder finds the files that patterns mean. Unlike filepath.Glob it tells that nothing is there from that it could
-// not look, and leaves hidden files to patterns that have a dot, as a shell does: what an editor or a tool is
-// in the middle of writing is hidden mostly.
+// finder finds the files that patterns mean. Unlike filepath.Glob it reports folders that it could not read, and
+// leaves hidden files to patterns that begin with a dot, as a shell does: files that an editor or a tool is still
+// writing are mostly hidden.
 type finder struct {
 	ctx            context.Context
 	problems       *problems

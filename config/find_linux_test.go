@@ -62,7 +62,7 @@ func TestAFolderThatMayNotBeReadIsAMistake(t *testing.T) {
 	})
 }
 
-// Whoever has one of these names waits for nobody.
+// Pipes and devices are refused without waiting for them.
 func TestOnlyRegularFilesAreRead(t *testing.T) {
 	dir := files(t, map[string]string{"main.yml": "prefix_files: ['d/*.yml']\n", "device.yml": "prefix_files: [/dev/zero]\n", "d/": "", "to-pipe.yml": "-> d/pipe.yml"})
 	if err := syscall.Mkfifo(filepath.Join(dir, "d/pipe.yml"), 0o600); err != nil {

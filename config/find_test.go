@@ -98,7 +98,7 @@ func TestPatternsInAFolderWithBrackets(t *testing.T) {
 	}
 }
 
-// That nothing is found is told from that nobody could look.
+// "Nothing matches" and "could not look" are different things.
 func TestWhatCannotBeLookedAtIsAMistake(t *testing.T) {
 	dir := files(t, map[string]string{
 		"d/a.yml": "- 10.0.1.0/24\n", "d/gone.yml": "-> absent.yml", "circle": "-> circle", "unmounted": "-> /nowhere/at/all",

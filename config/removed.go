@@ -22,8 +22,7 @@ func Removed(before, after *Config) (removed, of int) {
 	return removed, of
 }
 
-// Many says whether so many addresses are removed that it is most likely a mistake: more than half. Who takes out more at
-// once on purpose knows why there is a warning.
+// Many says whether so many addresses are removed that it is most likely a mistake: more than half.
 func Many(removed, of int) bool { return 2*removed > of }
 
 // addresses returns all addresses that are probed, ascending.

@@ -1,5 +1,5 @@
-// Package file reads regular files, and nothing else: no pipe, device or socket that happens to
-// have the name of a file can hold up who reads it.
+// Package file reads regular files and nothing else. A pipe, device or socket in the place of a
+// file is an error at once; reading it could block for ever.
 package file
 
 import (
@@ -19,7 +19,7 @@ var ErrNotRegular = errors.New("not a regular file")
 const patience = 5 * time.Second
 
 // Open opens a regular file for reading. It does not wait for a writer of a pipe, and returns
-// an *fs.PathError around ErrNotRegular for whatever is no regular file. It blocks as long as the
+// an *fs.PathError around ErrNotRegular for anything else. It blocks as long as the
 // file system does.
 func Open(path string) (*os.File, error) {
 	// Opening alone may have an effect on a device (a tape is rewound), so look first.
