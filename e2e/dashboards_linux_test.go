@@ -149,7 +149,7 @@ func TestDashboardsFindWhatTheyAskFor(t *testing.T) {
 		downSince(t, p, all)
 	})
 	t.Run("two exporters of one prefix", func(t *testing.T) { twoExporters(t, twins, all) })
-	t.Run("what is not measured is unknown", func(t *testing.T) { unmeasured(t, twins, all) })
+	t.Run("what is not measured is unknown", func(t *testing.T) { isUnknown(t, twins, all) })
 	e.end()
 	t.Run("a dead exporter is a red tile, and nothing else", func(t *testing.T) { deadExporter(t, p, all) })
 }

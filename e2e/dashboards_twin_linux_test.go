@@ -153,8 +153,8 @@ func twoExporters(t *testing.T, twins *prometheus, all []dashboards.Dashboard) {
 	alertsAreCountedOnce(t, twins, all)
 }
 
-// unmeasured looks at what says unknown.
-func unmeasured(t *testing.T, twins *prometheus, all []dashboards.Dashboard) {
+// isUnknown looks at what says unknown.
+func isUnknown(t *testing.T, twins *prometheus, all []dashboards.Dashboard) {
 	t.Helper()
 	for labels, v := range lastColumn(t, twins, all, "prefix-overview", "Now, worst first", "at first") {
 		if strings.Contains(labels, unmeasuredPrefix) && (v != -2 || !strings.Contains(labels, `a="3"`)) {
