@@ -104,6 +104,8 @@ func (r *rttRecorder) Record(_ prefix.Handle, _ time.Time, o prefix.Outcome, rtt
 	}
 }
 
+func (*rttRecorder) Unmeasured(prefix.Handle, string) {}
+
 func (r *rttRecorder) report(b *testing.B, used time.Duration) {
 	b.Helper()
 	if len(r.rtts) == 0 {
@@ -173,3 +175,5 @@ func (s *syncRecorder) Record(h prefix.Handle, sent time.Time, o prefix.Outcome,
 	defer s.mu.Unlock()
 	s.next.Record(h, sent, o, rtt)
 }
+
+func (s *syncRecorder) Unmeasured(prefix.Handle, string) {}

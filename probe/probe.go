@@ -35,12 +35,18 @@ type Target struct {
 	Source netip.Addr
 	// Interface or VRF to leave by; empty leaves it to the routing table.
 	Interface string
+	// Where says, for the log, which prefix this is and where its Source and Interface are written:
+	// 192.0.2.0/24 (prefixes.yml:12). Empty: the log names Addr.
+	Where string
 }
 
 // Recorder takes the results. *prefix.Table is one.
 type Recorder interface {
 	// Record must not block. sent is when the probe was sent, rtt is set for answers.
 	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
+	// Unmeasured must not block. It notes why a probe could not be sent, or why its outcome cannot be
+	// known, for a reason of this machine.
+	Unmeasured(h prefix.Handle, obstacle string)
 }
 
 var _ Recorder = (*prefix.Table)(nil)
@@ -52,7 +58,8 @@ type Engine interface {
 	Run(ctx context.Context) error
 	// Apply replaces the targets. Unchanged ones keep their phase, their sequence
 	// and the probe in flight. It blocks until the engine works with the new set; on
-	// an error (a source address that is not there, say) the old set stays whole. Before
+	// an error (no permission for a socket, say) the old set stays whole. Targets whose source
+	// address or interface is not there wait for it: they are unmeasured meanwhile. Before
 	// Run, it only stores the set; opening sockets is then already done.
 	Apply(ctx context.Context, targets []Target) error
 	// Trace logs every packet of one address for so long from now on; 0 ends it.

@@ -36,6 +36,9 @@ func (t *tracer) ask(r *trail, upTo int) {
 
 // findSource finds the source address of the round, where the checksum covers it.
 func (t *tracer) findSource(r *trail) (err error) {
+	if gone := r.socket.origin.gone; gone != nil {
+		return gone
+	}
 	if r.asked == 0 && r.socket.protocol != packet.ProtocolICMP {
 		r.source, err = r.socket.sourceTo(r.dst)
 	}
@@ -74,7 +77,7 @@ func (t *tracer) write(r *trail, i int) {
 	}
 	out.iovs[n].SetLen(length)
 	h := &out.msgs[n].Msghdr
-	h.Namelen = putSockaddr(&out.names[n], r.dst)
+	h.Namelen = putSockaddr(&out.names[n], r.dst, s.index)
 	s.putTTL(n, r.stampID(i), uint32(i+1))
 }
 
@@ -111,7 +114,7 @@ func (t *tracer) flush(r *trail, from int) {
 			t.launched(r, from+first, n, before)
 			first += n
 		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && t.origins.suspect(s.origin, t.clock.now) == nil:
 			// A kernel before 6.13 does not know the control message.
 			s.lowerTransmit()
 			t.mode = max(t.mode, s.transmit)
@@ -149,9 +152,15 @@ func (t *tracer) launched(r *trail, i, n int, before int64) {
 // refused counts a probe that the local system would not send: it says nothing about the way.
 func (t *tracer) refused(r *trail, i int, err error) {
 	r.asks[i].state = askRefused
+	gone := t.origins.suspect(r.socket.origin, t.clock.now)
+	if gone != nil {
+		err = gone // the routes that wait for it are no trouble of all
+	}
 	t.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
-	t.tally.failed++
-	t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
+	if gone == nil {
+		t.tally.failed++
+		t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
+	}
 	if r.traced != 0 {
 		t.trace(r, Packet{TTL: uint8(i + 1), Sequence: uint16(r.first + uint32(i)), Event: "send_error", Err: err})
 	}
