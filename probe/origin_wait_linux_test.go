@@ -13,6 +13,7 @@ import (
 
 	"prefix_exporter/netsim"
 	"prefix_exporter/prefix"
+	"prefix_exporter/route"
 )
 
 // logged makes a bench whose engine writes its log into a buffer.
@@ -137,5 +138,123 @@ func TestLinkLocalAddressesAreProbedByTheirInterface(t *testing.T) {
 			}
 			each(t, "it is not answered", list, func(p *prober) bool { return p.answers() > 3 })
 		})
+	}
+}
+
+// TestAChecksumCoversTheSourceThatIsSentFrom traces through an interface by which the main table does not go,
+// by way of a route that prefers another one, and looks whether the other end found the checksums right.
+func TestAChecksumCoversTheSourceThatIsSentFrom(t *testing.T) {
+	world := newPeer(t)
+	world.here(join + `ip link add other0 type veth peer name other1
+ip addr add 10.65.0.1/24 dev other0
+ip addr add fd65::1/64 dev other0 nodad
+ip link set other1 up
+ip link set other0 up
+ip route replace 10.67.0.0/24 via 10.65.0.2
+ip route add 10.67.0.0/24 via 10.66.0.2 dev near0 metric 50
+ip -6 route del fd67::/64
+ip -6 route add fd67::/64 via fd65::2 metric 10
+ip -6 route add fd67::/64 via fd66::2 dev near0 metric 2000`)
+	t.Cleanup(func() { command(t, "ip", "link", "del", "other0") })
+	for _, protocol := range []string{TraceICMP, TraceTCP, TraceUDP} {
+		for _, to := range []string{"10.67.0.7", "fd67::7", "fe80::2"} {
+			t.Run(protocol+" to "+to, func(t *testing.T) {
+				p := newRouteProber(t, protocol)
+				before := world.wrongChecksums()
+				p.begin(to, "", "near0")
+				each(t, "it is not answered", []*prober{p}, func(p *prober) bool { return p.answers() > 3 })
+				p.stop()
+				if n := world.wrongChecksums() - before; n != 0 {
+					t.Errorf("%d packets with a wrong checksum have arrived", n)
+				}
+				p.unhealthy()
+			})
+		}
+	}
+}
+
+// wrongChecksums is how many packets the other end has thrown away because of their checksums.
+func (p *peer) wrongChecksums() (n int) {
+	p.t.Helper()
+	all := tool(p.t, "util-linux", "nsenter", "--net", "--target", p.pid, "cat", "/proc/net/snmp", "/proc/net/snmp6")
+	var names []string
+	for line := range strings.Lines(all) {
+		f := strings.Fields(line)
+		switch {
+		case strings.HasSuffix(f[0], "InCsumErrors"): // snmp6: a name and its value
+			names, f = f[:1], f[1:]
+		case names == nil || f[0] != names[0]: // snmp: a line of names, then one of values
+			names = f
+			continue
+		}
+		for i, name := range names[len(names)-len(f):] {
+			if v, err := strconv.Atoi(f[i]); err == nil && strings.HasSuffix(name, "InCsumErrors") {
+				n += v
+			}
+		}
+		names = nil
+	}
+	return n
+}
+
+// TestASourceThatChangesInARoundIsNotSentFrom takes the source of a round away while it is being written.
+func TestASourceThatChangesInARoundIsNotSentFrom(t *testing.T) {
+	for _, c := range []struct{ name, to, gone string }{{"IPv4", "10.67.0.7", "10.66.0.99"}, {"IPv6", "fd67::7", "fd66::99"}} {
+		for _, protocol := range []string{TraceTCP, TraceUDP} {
+			t.Run(c.name+" by "+protocol, func(t *testing.T) {
+				world := newPeer(t)
+				world.here(join)
+				b := newTraceBench(t, nil)
+				target := traceTarget(protocol, c.to)
+				target.MaxHops = 1
+				b.apply(target)
+				tr := b.tracer
+				defer tr.closeSockets()
+				tr.start()
+				before := world.wrongChecksums()
+				r := tr.byKey[target.Key]
+				r.dst = target.Key.Addr
+				r.socket.begin()
+				r.source = netip.MustParseAddr(c.gone) // as if it had been found a moment ago
+				tr.write(r, 0)
+				tr.flush(r, 0)
+				if r.asks[0].state != askRefused {
+					t.Errorf("the probe left, state %d", r.asks[0].state)
+				}
+				if n := world.wrongChecksums() - before; n != 0 {
+					t.Errorf("%d packets with a wrong checksum have arrived", n)
+				}
+			})
+		}
+	}
+}
+
+// TestAWrongSourceIsSeen lets a round believe that it left from another address than it did.
+func TestAWrongSourceIsSeen(t *testing.T) {
+	for _, protocol := range []string{TraceTCP, TraceUDP} {
+		for _, to := range []string{"10.67.0.7", "fd67::7"} {
+			t.Run(protocol+" to "+to, func(t *testing.T) {
+				world := newPeer(t)
+				world.here(join)
+				b := newTraceBench(t, nil)
+				target := traceTarget(protocol, to)
+				target.MaxHops, target.Interval, target.Timeout = 1, time.Hour, time.Minute
+				b.apply(target)
+				tr := b.tracer
+				defer tr.closeSockets()
+				tr.start()
+				r := tr.byKey[target.Key]
+				tr.begin(r, tr.clock.now)
+				r.source = r.source.Next()
+				waitFor(t, func() bool {
+					tr.step()
+					return b.value("malformed_packets_total") > 0
+				})
+				b.unhealthy(ReasonSocket)
+				if r.asks[0].state == askAnswered && r.asks[0].kind == route.Arrived {
+					t.Error("the answer was believed")
+				}
+			})
+		}
 	}
 }

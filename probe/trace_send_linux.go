@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -39,7 +40,11 @@ func (t *tracer) findSource(r *trail) (err error) {
 	if gone := r.socket.origin.gone; gone != nil {
 		return gone
 	}
-	if r.asked == 0 && r.socket.protocol != packet.ProtocolICMP {
+	if r.asked > 0 {
+		return nil
+	}
+	r.source = netip.Addr{}
+	if r.socket.protocol != packet.ProtocolICMP {
 		r.source, err = r.socket.sourceTo(r.dst)
 	}
 	return err
@@ -78,14 +83,15 @@ func (t *tracer) write(r *trail, i int) {
 	out.iovs[n].SetLen(length)
 	h := &out.msgs[n].Msghdr
 	h.Namelen = putSockaddr(&out.names[n], r.dst, s.index)
-	s.putTTL(n, r.stampID(i), uint32(i+1))
+	s.putTTL(n, r.stampID(i), uint32(i+1), r.source)
 }
 
 // stampID is the number of a transmit stamp: of the route and of the TTL.
 func (r *trail) stampID(i int) uint32 { return r.index*MaxHops + uint32(i) }
 
-// putTTL writes the control messages of message n.
-func (s *traceSocket) putTTL(n int, stampID, ttl uint32) {
+// putTTL writes the control messages of message n. A source that the checksum covers is bound to the
+// packet: the kernel sends from it, or, if it has gone meanwhile, not at all.
+func (s *traceSocket) putTTL(n int, stampID, ttl uint32, source netip.Addr) {
 	c := s.out.control[n][:0]
 	if s.transmit == transmitByID {
 		c = appendControl(c, unix.SOL_SOCKET, scmTSOptID, stampID)
@@ -94,6 +100,9 @@ func (s *traceSocket) putTTL(n int, stampID, ttl uint32) {
 		c = appendControl(c, unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, ttl)
 	} else {
 		c = appendControl(c, unix.IPPROTO_IP, unix.IP_TTL, ttl)
+	}
+	if source.IsValid() {
+		c = appendSource(c, source)
 	}
 	h := &s.out.msgs[n].Msghdr
 	h.Control = &s.out.control[n][0]
@@ -119,7 +128,7 @@ func (t *tracer) flush(r *trail, from int) {
 			s.lowerTransmit()
 			t.mode = max(t.mode, s.transmit)
 			for i := first; i < s.out.n; i++ {
-				s.putTTL(i, 0, uint32(from+i+1))
+				s.putTTL(i, 0, uint32(from+i+1), r.source)
 			}
 			t.describe([]*traceSocket{s})
 		case retries < pendingRetries && pendingError(errno):

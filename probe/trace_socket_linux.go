@@ -123,6 +123,13 @@ func (s *traceSocket) openRaw(mode transmitMode, kind int, port uint16) (err err
 // tune sets what only traceroutes need.
 func (s *traceSocket) tune() error {
 	s.listen(false)
+	if s.protocol != packet.ProtocolICMP { // where the checksum covers it, see where answers come to
+		level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+		if s.key.v6 {
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+		}
+		_ = unix.SetsockoptInt(s.fd, level, option, 1)
+	}
 	if s.key.v6 {
 		// Balancers look at the flow label too; all flows of ours have the same: none.
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0); err != nil {
