@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -20,6 +22,7 @@ import (
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"prefix_exporter/config"
 	"prefix_exporter/event"
 	"prefix_exporter/frame"
 	"prefix_exporter/prefix"
@@ -52,8 +55,12 @@ type Options struct {
 	TelemetryPath string
 	// EnableLifecycle allows reload and trace over HTTP.
 	EnableLifecycle bool
+	// AllowedHosts are names by which clients may ask, beside the machine's own.
+	AllowedHosts []string
 	// Web says where to listen, and with what certificates and users.
 	Web *toolkit.FlagConfig
+	// LogChanges is how changes of state are logged: none, prefix or address; empty: prefix.
+	LogChanges string
 	// Logger takes everything that is logged, levels included (see NewLogger).
 	Logger log.Logger
 	// Reload asks for a reload with each value: SIGHUP. Nil: nobody asks.
@@ -64,6 +71,8 @@ type Options struct {
 	NewEngine func(name string, o probe.Options) (probe.Engine, error)
 	NewTCP    func(name string, o probe.Options) (probe.TCPEngine, error)
 	NewTrace  func(o probe.TraceOptions) (probe.TraceEngine, error)
+
+	load func(context.Context, string) (*config.Config, error) // nil: config.LoadContext; tests let it hang
 }
 
 // app is the program between its start and its end.
@@ -96,6 +105,13 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	a.group, ctx = errgroup.WithContext(ctx)
 	if err := a.open(ctx); err != nil {
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			level.Info(a.Logger).Log("msg", "Ended before it had started")
+			return nil
+		}
+		for _, one := range lines(err) {
+			level.Error(a.Logger).Log("msg", "Cannot start", "err", one)
+		}
 		return err
 	}
 	return a.run(ctx)
@@ -113,13 +129,16 @@ func (a *app) open(ctx context.Context) error {
 	if a.NewTrace == nil {
 		a.NewTrace = probe.NewTrace
 	}
-	loader := &loader{file: a.ConfigFile, optional: a.ConfigOptional}
-	first, err := loader.load()
+	loader := newLoader(a.ConfigFile)
+	if a.load != nil {
+		loader.read = a.load
+	}
+	first, err := loader.load(ctx, a.ConfigOptional)
 	if err != nil {
 		return err
 	}
-	if err := toolkit.Validate(*a.Web.WebConfigFile); err != nil {
-		return fmt.Errorf("web configuration file %q: %w", *a.Web.WebConfigFile, err)
+	if err := a.checkWebConfig(ctx); err != nil {
+		return err
 	}
 	if err := a.listen(); err != nil {
 		return err
@@ -131,7 +150,7 @@ func (a *app) open(ctx context.Context) error {
 	a.destinations = newDestinations(a.table, time.Now)
 	a.routes = route.NewTable(func(c route.Change) { a.events.Publish(newRouteEvent(c)) })
 	if a.StoragePath != "" {
-		if err := a.openStore(); err != nil {
+		if err := a.openStore(ctx); err != nil {
 			return err
 		}
 	}
@@ -144,6 +163,7 @@ func (a *app) open(ctx context.Context) error {
 	if err := a.makeEngines(); err != nil {
 		return err
 	}
+	a.pump.follow = (&hurry{table: a.table, trace: a.engines.trace.Hurry}).follow
 	a.reloader = newReloader(ctx, loader, a)
 	return a.reloader.start(first)
 }
@@ -170,15 +190,20 @@ func (a *app) makeEngines() error {
 	return nil
 }
 
-// openStore locks the storage folder and reads it.
-func (a *app) openStore() error {
-	s, err := openStore(a.StoragePath, a.table, a.Logger, a.registry)
-	if err != nil {
-		return err
+// openStore locks the storage folder and reads it, however long that takes.
+func (a *app) openStore(ctx context.Context) error {
+	s, err := bounded(ctx, 0, "", func(context.Context) (*store, error) {
+		s, err := openStore(a.StoragePath, a.table, a.Logger, a.registry)
+		if err != nil {
+			return nil, err
+		}
+		return s, s.restore()
+	})
+	if s != nil {
+		a.store = s
+		a.closers = append(a.closers, s.close)
 	}
-	a.store = s
-	a.closers = append(a.closers, s.close)
-	return s.restore()
+	return err
 }
 
 // spare is how many goroutines may run beside those that the processors can: as many as
@@ -201,9 +226,11 @@ func (a *app) run(ctx context.Context) error {
 	g := a.group
 	// What the engines say last is still logged: the changes are read until the log
 	// of events is closed, whatever the context says.
-	changes := &changeLogger{log: a.Logger, sub: a.events.Subscribe(0)}
+	if a.LogChanges != LogChangesNone {
+		changes := newChangeLogger(a.Logger, a.events.Subscribe(0), a.LogChanges)
+		g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
+	}
 	a.probing.Store(true)
-	g.Go(func() error { return changes.run(context.WithoutCancel(ctx)) })
 	g.Go(func() error { return a.probe(ctx) })
 	g.Go(func() error { return a.pump.run(ctx) })
 	g.Go(func() error { return a.table.Run(ctx) })
@@ -242,6 +269,8 @@ func (a *app) serve(ctx context.Context) {
 		Routes:          a.routes,
 		Prober:          &control{a},
 		EnableLifecycle: a.EnableLifecycle,
+		AllowedHosts:    a.AllowedHosts,
+		Login:           login{*a.Web.WebConfigFile}.required,
 		Version:         version.Version,
 		Logger:          a.Logger,
 	})
@@ -249,8 +278,17 @@ func (a *app) serve(ctx context.Context) {
 		a.group.Go(func() error { return err })
 		return
 	}
-	s := &servers{flags: a.Web, logger: newSlog(a.Logger), handler: handler}
+	s := &servers{flags: a.Web, logger: slog.New(whereToLook{newSlog(a.Logger).Handler()}), handler: a.fresh(handler)}
 	s.serve(ctx, a.group, a.listeners)
+}
+
+// fresh serves requests after a look at the age of what is known: after a pause of the whole process
+// nobody is shown what was believed before it.
+func (a *app) fresh(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		a.table.Fresh(time.Now())
+		next.ServeHTTP(w, r)
+	})
 }
 
 // wait waits for the group, but not for ever once it is to end.
@@ -273,11 +311,21 @@ func (a *app) wait(ctx context.Context) error {
 	}
 }
 
-// close puts away what open opened, the last first.
+// closeTimeout is how long the file of known addresses may take: the rest of what systemd waits for, less some.
+const closeTimeout = 5 * time.Second
+
+// close puts away what open opened, the last first. It does not wait for a disk that does not answer.
 func (a *app) close() (err error) {
 	for len(a.closers) > 0 {
 		last := len(a.closers) - 1
-		err = errors.Join(err, a.closers[last]())
+		closer := a.closers[last]
+		_, one := bounded(context.Background(), closeTimeout, "putting things away", func(context.Context) (struct{}, error) {
+			return struct{}{}, closer()
+		})
+		if one != nil {
+			level.Error(a.Logger).Log("msg", "Cannot put everything away", "err", one)
+		}
+		err = errors.Join(err, one)
 		a.closers = a.closers[:last]
 	}
 	return err

@@ -309,8 +309,8 @@ func TestWholeProgramWithoutConfiguration(t *testing.T) {
 	}
 	for _, line := range []string{
 		`msg="No configuration file, using the built-in configuration"`,
-		`msg="State changed" target_id=` + prefix.TargetID(netip.MustParseAddr("127.0.0.0")) + ` ip=127.0.0.0 prefix=127.0.0.0/24 probe=icmp from=dark to=up outcome=answered`,
-		`msg="Changes of state not logged one by one" changes=246 up=246 down=0 dark=0 route=0 missed=0`,
+		`msg="Addresses answer for the first time" prefix=127.0.0.0/24 probe=icmp addresses=256`,
+		`msg="Live page and metrics" url=` + p.url + `/`,
 		`msg=Stopping`, `msg=Ended`,
 	} {
 		if !strings.Contains(p.log.String(), line) {

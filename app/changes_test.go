@@ -24,12 +24,12 @@ func TestNewEvent(t *testing.T) {
 	})
 	want := event.Event{
 		Time: at, Type: event.TypeDown, Prefix: netip.MustParsePrefix("192.0.2.0/24"), IP: addr,
-		TargetID: prefix.TargetID(addr), Probe: "tcp", Port: 443, From: "up", To: "down", Detail: "refused",
+		TargetID: prefix.TargetID(addr), Probe: "tcp", Port: 443, From: "up", To: "down", Detail: "refused", Cause: "connection refused",
 	}
 	if diff := cmp.Diff(want, got, byValue); diff != "" {
 		t.Error(diff)
 	}
-	for state, want := range map[prefix.State]string{prefix.Up: event.TypeUp, prefix.Down: event.TypeDown, prefix.Dark: event.TypeDark} {
+	for state, want := range map[prefix.State]string{prefix.Up: event.TypeUp, prefix.Down: event.TypeDown, prefix.Dark: event.TypeDark, prefix.Unknown: event.TypeUnknown} {
 		if got := newEvent(prefix.Change{To: state}).Type; got != want {
 			t.Errorf("%s: got type %s", state, got)
 		}
@@ -49,7 +49,7 @@ func TestFirstEventID(t *testing.T) {
 
 // logChanges runs a changeLogger on a fake clock while publish says what happens, and
 // returns the lines.
-func logChanges(t *testing.T, publish func(l *event.Log)) (lines []string) {
+func logChanges(t *testing.T, way string, publish func(l *event.Log)) (lines []string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		var out buffer
@@ -58,7 +58,7 @@ func logChanges(t *testing.T, publish func(l *event.Log)) (lines []string) {
 			t.Fatal(err)
 		}
 		l := event.New(event.Options{Registerer: prometheus.NewRegistry()})
-		c := &changeLogger{log: logger, sub: l.Subscribe(0)}
+		c := newChangeLogger(logger, l.Subscribe(0), way)
 		ended := make(chan error)
 		go func() { ended <- c.run(context.Background()) }()
 		time.Sleep(10 * time.Second) // whatever happened before does not count
@@ -83,7 +83,7 @@ func change(from, to prefix.State) prefix.Change {
 }
 
 func TestEachChangeIsOneLine(t *testing.T) {
-	got := logChanges(t, func(l *event.Log) {
+	got := logChanges(t, LogChangesAddress, func(l *event.Log) {
 		l.Publish(newEvent(change(prefix.Up, prefix.Down)))
 		c := change(prefix.Down, prefix.Up)
 		c.Probe, c.Cause = prefix.Probe{Kind: prefix.TCP, Port: 80}, prefix.Cause{}
@@ -125,7 +125,7 @@ func TestFloodsAreSummedUp(t *testing.T) {
 					l.Publish(newEvent(change(prefix.Up, prefix.Down)))
 				}
 			},
-			300, []string{"changes=9700 up=0 down=9700 dark=0 route=0 missed=0"},
+			300, []string{"changes=9700 up=0 down=9700 dark=0 unknown=0 route=0 missed=0"},
 		},
 		"a start": {
 			func(l *event.Log) {
@@ -133,7 +133,7 @@ func TestFloodsAreSummedUp(t *testing.T) {
 					l.Publish(newEvent(change(prefix.Dark, prefix.Up)))
 				}
 			},
-			10, []string{"changes=990 up=990 down=0 dark=0 route=0 missed=0"},
+			10, []string{"changes=990 up=990 down=0 dark=0 unknown=0 route=0 missed=0"},
 		},
 		"each second has its own sum, without waiting for the next event": {
 			func(l *event.Log) {
@@ -145,14 +145,14 @@ func TestFloodsAreSummedUp(t *testing.T) {
 				}
 			},
 			900, []string{
-				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
-				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
-				"changes=1 up=0 down=1 dark=0 route=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 unknown=0 route=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 unknown=0 route=0 missed=0",
+				"changes=1 up=0 down=1 dark=0 unknown=0 route=0 missed=0",
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			lines := logChanges(t, test.publish)
+			lines := logChanges(t, LogChangesAddress, test.publish)
 			each, sums := count(lines)
 			if each != test.each {
 				t.Errorf("got %d lines, want %d", each, test.each)
@@ -171,7 +171,7 @@ func TestWhatTheLoggerMissedIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := event.New(event.Options{Registerer: prometheus.NewRegistry()})
-	c := &changeLogger{log: logger, sub: l.Subscribe(0)}
+	c := newChangeLogger(logger, l.Subscribe(0), LogChangesAddress)
 	for range 2 * event.Capacity {
 		l.Publish(newEvent(change(prefix.Down, prefix.Up)))
 	}
@@ -181,5 +181,89 @@ func TestWhatTheLoggerMissedIsSaid(t *testing.T) {
 	}
 	if got := strings.Count(out.String(), " missed=10240\n"); got != 1 {
 		t.Errorf("said %d times", got)
+	}
+}
+
+// TestAPrefixIsOneLine is about the default way.
+func TestAPrefixIsOneLine(t *testing.T) {
+	addr := func(last byte) netip.Addr { return netip.AddrFrom4([4]byte{192, 0, 2, last}) }
+	all := func(l *event.Log, n int, c prefix.Change) {
+		for i := range n {
+			c.Addr = addr(byte(i))
+			l.Publish(newEvent(c))
+		}
+	}
+	tcp := func(c prefix.Change, port uint16) prefix.Change {
+		c.Probe = prefix.Probe{Kind: prefix.TCP, Port: port}
+		return c
+	}
+	rejected := change(prefix.Up, prefix.Down)
+	rejected.Cause = prefix.Cause{Outcome: prefix.Unreachable, By: netip.MustParseAddr("198.51.100.1"), Type: 3}
+	unknown := change(prefix.Up, prefix.Unknown)
+	unknown.Cause, unknown.Obstacle = prefix.Cause{}, "interface_absent"
+	answered := func(from prefix.State) prefix.Change {
+		c := change(from, prefix.Up)
+		c.Cause = prefix.Cause{}
+		return c
+	}
+	const at = " at=2000-01-01T00:00:10.000Z event=1"
+	for _, test := range []struct {
+		name    string
+		publish func(l *event.Log)
+		want    []string
+	}{
+		{"a first start", func(l *event.Log) {
+			all(l, 255, answered(prefix.Dark))
+			for second := range 60 {
+				time.Sleep(time.Second)
+				c := tcp(answered(prefix.Dark), 80+uint16(second%2))
+				c.At = time.Now()
+				l.Publish(newEvent(c))
+			}
+			time.Sleep(time.Minute)
+		}, []string{
+			`info msg="Addresses answer for the first time" prefix=192.0.2.0/24 probe=icmp addresses=255`,
+			`info msg="Addresses answer for the first time" prefix=192.0.2.0/24 probe=tcp addresses=60`,
+		}},
+		{"an outage, and who says so", func(l *event.Log) {
+			c := rejected
+			c.At = time.Now()
+			all(l, 200, c)
+			t := change(prefix.Up, prefix.Down)
+			all(l, 56, t)
+		}, []string{`info msg="Addresses changed state" prefix=192.0.2.0/24 probe=icmp from=up to=down addresses=256 cause="net unreachable, says 198.51.100.1"` + at}},
+		{"nothing can be measured", func(l *event.Log) {
+			c := unknown
+			c.At = time.Now()
+			all(l, 2, c)
+		}, []string{`info msg="Addresses changed state" prefix=192.0.2.0/24 probe=icmp from=up to=unknown addresses=2 cause=interface_absent` + at}},
+		{"a single address has its name", func(l *event.Log) {
+			c := rejected
+			c.At = time.Now()
+			all(l, 1, c)
+		}, []string{`info msg="State changed" target_id=` + prefix.TargetID(addr(0)) +
+			` ip=192.0.2.0 prefix=192.0.2.0/24 probe=icmp from=up to=down outcome=unreachable cause="net unreachable" by=198.51.100.1` + at}},
+		{"an outage that goes on is written every five seconds", func(l *event.Log) {
+			for range 12 {
+				c := change(prefix.Up, prefix.Down)
+				c.At = time.Date(2000, 1, 1, 0, 0, 10, 0, time.UTC)
+				all(l, 2, c)
+				time.Sleep(900 * time.Millisecond)
+			}
+		}, []string{
+			`addresses=12`, `addresses=12`,
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := logChanges(t, LogChangesPrefix, test.publish)
+			if len(got) != len(test.want) {
+				t.Fatalf("%d lines: %q", len(got), got)
+			}
+			for i, want := range test.want {
+				if !strings.Contains(got[i], want) {
+					t.Errorf("got  %s\nwant %s", got[i], want)
+				}
+			}
+		})
 	}
 }

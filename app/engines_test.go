@@ -79,6 +79,7 @@ type tracer struct {
 	targets []probe.TraceTarget
 	refuse  error
 	traced  []string
+	hurried []netip.Prefix
 }
 
 var _ probe.TraceEngine = (*tracer)(nil)
@@ -86,6 +87,12 @@ var _ probe.TraceEngine = (*tracer)(nil)
 func (r *tracer) make(o probe.TraceOptions) (probe.TraceEngine, error) {
 	r.o = o
 	return r, nil
+}
+
+func (r *tracer) Hurry(p netip.Prefix) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hurried = append(r.hurried, p)
 }
 
 func (r *tracer) Run(ctx context.Context) error {

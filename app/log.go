@@ -56,7 +56,8 @@ func caller() any {
 		frame, more := frames.Next()
 		if !strings.HasPrefix(frame.Function, "github.com/go-kit/log") &&
 			!strings.HasPrefix(frame.Function, "log/slog.") &&
-			!strings.Contains(frame.Function, ".(*slogHandler).") {
+			!strings.Contains(frame.Function, ".(*slogHandler).") &&
+			!strings.Contains(frame.Function, ".whereToLook.") {
 			return path.Base(frame.File) + ":" + strconv.Itoa(frame.Line)
 		}
 		if !more {

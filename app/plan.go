@@ -109,7 +109,7 @@ func routesOf(b *config.Block) (list []probe.TraceTarget) {
 func specsOf(list []probe.TraceTarget) []route.Spec {
 	specs := make([]route.Spec, len(list))
 	for i, t := range list {
-		specs[i] = route.Spec{Key: t.Key, Protocol: t.Protocol, Port: t.Port, Source: t.Source, Interface: t.Interface}
+		specs[i] = route.Spec{Key: t.Key, Protocol: t.Protocol, Port: t.Port, Source: t.Source, Interface: t.Interface, Interval: t.Interval}
 	}
 	return specs
 }

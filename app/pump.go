@@ -18,6 +18,8 @@ const pumpInterval = 50 * time.Millisecond
 // changes within pumpInterval.
 type pump struct {
 	log *event.Log
+	// follow is told of each batch, too. Nil: nobody asks.
+	follow func([]prefix.Change)
 
 	flushing sync.Mutex // held for a whole flush, so that batches stay in order
 
@@ -43,6 +45,9 @@ func (p *pump) flush() {
 	p.mu.Unlock()
 	for _, c := range batch {
 		p.log.Publish(newEvent(c))
+	}
+	if p.follow != nil && len(batch) > 0 {
+		p.follow(batch)
 	}
 	p.mu.Lock()
 	p.spare = batch

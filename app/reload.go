@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/go-kit/log"
 	"github.com/go-kit/log/level"
@@ -17,33 +17,10 @@ import (
 	"prefix_exporter/route"
 )
 
-// loader reads the configuration file.
-type loader struct {
-	file string
-	// optional allows the file to be absent. A file that was there once must be there
-	// again: to fall back would be to forget every target.
-	optional bool
-}
-
-// loaded is a valid configuration and where it comes from.
-type loaded struct {
-	*config.Config
-	builtin bool
-}
-
-func (l *loader) load() (loaded, error) {
-	if l.optional {
-		if _, err := os.Stat(l.file); errors.Is(err, fs.ErrNotExist) {
-			return loaded{config.Default(), true}, nil
-		}
-	}
-	c, err := config.Load(l.file)
-	return loaded{c, false}, err
-}
-
 // reloader puts configurations into force, one at a time.
 type reloader struct {
 	loader       *loader
+	optional     bool // the file may be absent as long as it has never been there
 	table        *prefix.Table
 	routes       *route.Table
 	destinations *destinations
@@ -55,12 +32,12 @@ type reloader struct {
 	turn    chan struct{} // holds one token: who has it may apply
 	current loaded        // guarded by turn
 
-	successful, since prometheus.Gauge
+	successful, since, targets, removed prometheus.Gauge
 }
 
 func newReloader(ending context.Context, l *loader, a *app) *reloader {
 	re := &reloader{
-		loader: l, table: a.table, routes: a.routes, destinations: a.destinations, engines: a.engines, logger: a.Logger, ending: ending, turn: make(chan struct{}, 1),
+		loader: l, optional: a.ConfigOptional, table: a.table, routes: a.routes, destinations: a.destinations, engines: a.engines, logger: a.Logger, ending: ending, turn: make(chan struct{}, 1),
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "prefix_exporter_config_last_reload_successful",
 			Help: "Whether the last attempt to load the configuration succeeded.",
@@ -69,8 +46,16 @@ func newReloader(ending context.Context, l *loader, a *app) *reloader {
 			Name: "prefix_exporter_config_last_reload_success_timestamp_seconds",
 			Help: "When the configuration that is in force was loaded, as a Unix time.",
 		}),
+		targets: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "prefix_exporter_config_targets",
+			Help: "Addresses that the configuration in force says to probe.",
+		}),
+		removed: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "prefix_exporter_config_last_reload_removed_ratio",
+			Help: "Share of the addresses probed before that the last successful reload has taken out, 0 to 1.",
+		}),
 	}
-	a.registry.MustRegister(re.successful, re.since)
+	a.registry.MustRegister(re.successful, re.since, re.targets, re.removed)
 	return re
 }
 
@@ -112,8 +97,12 @@ func (r *reloader) reload(ctx context.Context) error {
 	next, list, err := r.replace(r.ending)
 	if err != nil {
 		r.successful.Set(0)
-		for _, one := range lines(err) {
+		all := lines(err)
+		for _, one := range all[:min(len(all), maxLogged)] {
 			level.Error(r.logger).Log("msg", "Reload failed, the old configuration stays", "err", one)
+		}
+		if more := len(all) - maxLogged; more > 0 {
+			level.Error(r.logger).Log("msg", "Reload failed, further mistakes are not logged: prefix_exporter check shows them", "more", more)
 		}
 		return err
 	}
@@ -121,12 +110,30 @@ func (r *reloader) reload(ctx context.Context) error {
 	return nil
 }
 
+// maxLogged is how many mistakes of a file that fails are logged: enough to know which file, and what is the
+// matter with it.
+const maxLogged = 10
+
 func (r *reloader) succeed(c loaded, list targets) {
+	before := r.current.Config
 	r.current = c
 	r.successful.Set(1)
 	r.since.SetToCurrentTime()
+	r.targets.Set(float64(len(list.icmp)))
 	level.Info(r.logger).Log("msg", "Configuration loaded",
 		"file", r.loader.file, "builtin", c.builtin, "blocks", len(c.Blocks), "targets", len(list.icmp), "ports", len(list.tcp), "routes", len(list.trace))
+	for _, w := range c.Warnings {
+		level.Warn(r.logger).Log("msg", "Configuration warning", "warning", w)
+	}
+	if before == nil {
+		return
+	}
+	removed, of := config.Removed(before, c.Config)
+	share := float64(removed) / float64(max(of, 1))
+	r.removed.Set(share)
+	if config.Many(removed, of) {
+		level.Warn(r.logger).Log("msg", "More than half of the addresses that were probed are not probed any more", "removed", removed, "before", of, "now", len(list.icmp))
+	}
 }
 
 // replace does the work of a reload. The engines can refuse a configuration (a source
@@ -146,8 +153,8 @@ func (r *reloader) succeed(c loaded, list targets) {
 // A union of old and new in the table instead would show addresses at a scrape that
 // no valid configuration has asked for, and does not fit into 256 places.
 func (r *reloader) replace(ctx context.Context) (next loaded, list targets, err error) {
-	// A file that was there once must be there again.
-	next, err = (&loader{file: r.loader.file, optional: r.loader.optional && r.current.builtin}).load()
+	// A file that was there once must be there again: to fall back would be to forget every target.
+	next, err = r.loader.load(ctx, r.optional && r.current.builtin)
 	if err != nil {
 		return next, list, err
 	}
@@ -186,11 +193,17 @@ func (r *reloader) restore(ctx context.Context) error {
 	return nil
 }
 
-// lines returns the errors that an error consists of.
-func lines(err error) []error {
+// lines returns the errors that an error consists of, each on one line.
+func lines(err error) (all []error) {
 	var many interface{ Unwrap() []error }
 	if errors.As(err, &many) {
 		return many.Unwrap()
 	}
-	return []error{err}
+	if !strings.Contains(err.Error(), "\n") {
+		return []error{err}
+	}
+	for line := range strings.Lines(err.Error()) {
+		all = append(all, errors.New(strings.TrimRight(line, "\n")))
+	}
+	return all
 }

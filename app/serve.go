@@ -7,13 +7,34 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 
 	toolkit "github.com/prometheus/exporter-toolkit/web"
 	"golang.org/x/sync/errgroup"
 
+	"prefix_exporter/file"
 	"prefix_exporter/web"
 )
+
+// checkWebConfig reads the file of --web.config.file, which must not wait for anybody either.
+func (a *app) checkWebConfig(ctx context.Context) error {
+	path := *a.Web.WebConfigFile
+	if path == "" {
+		return nil
+	}
+	_, err := bounded(ctx, loadTimeout, fmt.Sprintf("web configuration file %q: reading it", path), func(context.Context) (struct{}, error) {
+		f, err := file.Open(path)
+		if err == nil {
+			err = errors.Join(f.Close(), toolkit.Validate(path))
+		}
+		if err != nil {
+			err = fmt.Errorf("web configuration file %q: %w", path, err)
+		}
+		return struct{}{}, err
+	})
+	return err
+}
 
 // listen opens the addresses of the command line, so that one that is taken is an
 // error before anything is sent. Sockets of systemd and of virtual machines are left
@@ -21,6 +42,11 @@ import (
 func (a *app) listen() error {
 	if a.TelemetryPath != "" {
 		if err := web.CheckTelemetryPath(a.TelemetryPath); err != nil {
+			return err
+		}
+	}
+	for _, host := range a.AllowedHosts {
+		if err := web.CheckAllowedHost(host); err != nil {
 			return err
 		}
 	}
@@ -66,6 +92,43 @@ type servers struct {
 	flags   *toolkit.FlagConfig
 	logger  *slog.Logger
 	handler http.Handler
+}
+
+// whereToLook adds a line with the address of the page behind those that exporter-toolkit writes
+// when it begins to serve: what a newcomer needs stands last.
+type whereToLook struct{ slog.Handler }
+
+// Handle implements slog.Handler.
+func (h whereToLook) Handle(ctx context.Context, r slog.Record) error {
+	if err := h.Handler.Handle(ctx, r); err != nil {
+		return err
+	}
+	scheme := map[string]string{"TLS is disabled.": "http", "TLS is enabled.": "https"}[r.Message]
+	if scheme == "" {
+		return nil
+	}
+	var address string
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "address" {
+			address = a.Value.String()
+		}
+		return true
+	})
+	line := slog.NewRecord(r.Time, slog.LevelInfo, "Live page and metrics", 0)
+	line.AddAttrs(slog.String("url", scheme+"://"+reachable(address)+"/"))
+	return h.Handler.Handle(ctx, line)
+}
+
+// reachable is an address that listens as somebody on this machine can enter it into a browser.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // serve adds to the group what serves until the context ends.

@@ -16,6 +16,7 @@ import (
 	"github.com/go-kit/log/level"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"prefix_exporter/file"
 	"prefix_exporter/prefix"
 )
 
@@ -23,6 +24,8 @@ import (
 const (
 	knownFile = "known.json" // which addresses have ever answered
 	lockFile  = "lock"       // locked by the process that uses the folder
+
+	temporary = ".tmp" // what is added to a file that is being written: ours alone while we hold the lock
 )
 
 // saveInterval is how much is forgotten at most when the machine loses its power: an
@@ -48,7 +51,7 @@ func openStore(dir string, table *prefix.Table, logger log.Logger, r prometheus.
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := openLock(filepath.Join(dir, lockFile))
 	if err != nil {
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
@@ -60,6 +63,7 @@ func openStore(dir string, table *prefix.Table, logger log.Logger, r prometheus.
 		_ = lock.Close()
 		return nil, fmt.Errorf("storage path %q: %w", dir, err)
 	}
+	_ = os.Remove(filepath.Join(dir, knownFile+temporary)) // left behind by a run that was killed; else the first save says why
 	s := &store{
 		dir: dir, lock: lock, table: table, logger: logger, seed: maphash.MakeSeed(),
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
@@ -101,7 +105,7 @@ func (e *damageError) Error() string { return e.path + ": " + e.err.Error() }
 func (e *damageError) Unwrap() error { return e.err }
 
 func (s *store) read(path string) error {
-	f, err := os.Open(path)
+	f, err := file.Open(path)
 	if err != nil {
 		return err
 	}
@@ -137,13 +141,13 @@ func (s *store) save() (err error) {
 		}
 	}()
 	path := filepath.Join(s.dir, knownFile)
-	temporary := path + ".tmp" // ours alone: we hold the lock
-	sum, err := s.write(temporary)
+	next := path + temporary
+	sum, err := s.write(next)
 	if err == nil && sum != s.written {
-		err = os.Rename(temporary, path)
+		err = os.Rename(next, path)
 	}
 	if err != nil || sum == s.written {
-		_ = os.Remove(temporary)
+		_ = os.Remove(next)
 		return err
 	}
 	s.written = sum
@@ -152,7 +156,11 @@ func (s *store) save() (err error) {
 
 // write writes a file, to the disk if it is a new one, and returns its hash.
 func (s *store) write(path string) (sum uint64, err error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What has this name already may be a link to somewhere else, or a pipe that nobody reads.
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return 0, err
 	}

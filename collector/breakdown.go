@@ -15,8 +15,8 @@ type cause struct {
 	by             netip.Addr // who says so; the zero Addr: nobody
 }
 
-// breakdown counts the addresses of a series by cause. There are few causes in an outage;
-// addresses beyond maxCauses count by their reason alone.
+// breakdown counts the addresses of a series by cause. There are few causes in an outage: beyond maxCauses
+// it is no longer said who says so.
 type breakdown []caused
 
 type caused struct {
@@ -24,13 +24,14 @@ type caused struct {
 	n uint64
 }
 
-// maxCauses bounds the series that the routers of a network can make of one prefix.
+// maxCauses bounds the series that the routers of a network can make of one prefix: so many, and one for each thing that
+// an ICMP error can say.
 const maxCauses = 8
 
 func (b *breakdown) add(c cause) {
 	at := slices.IndexFunc(*b, func(o caused) bool { return o.cause == c })
 	if at < 0 && len(*b) >= maxCauses {
-		c.detail, c.by = "", netip.Addr{}
+		c.by = netip.Addr{}
 		at = slices.IndexFunc(*b, func(o caused) bool { return o.cause == c })
 	}
 	if at < 0 {

@@ -32,7 +32,7 @@ type descs struct {
 	targetsUnknown           map[prefix.Kind]*prometheus.Desc
 	tenant, nominal          *prometheus.Desc
 
-	routeHops, routeChanges, routeHopRTT, routeHopLoss *prometheus.Desc
+	routeHops, routeChanges, routeHopRTT, routeHopLoss, routeLastHop *prometheus.Desc
 }
 
 func newDescs() *descs {
@@ -52,6 +52,7 @@ func newDescs() *descs {
 		routeChanges: desc(metric(RouteChanges)),
 		routeHopRTT:  desc(metric(RouteHopRTT)),
 		routeHopLoss: desc(metric(RouteHopLoss)),
+		routeLastHop: desc(metric(RouteLastHop)),
 	}
 }
 

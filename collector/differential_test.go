@@ -73,7 +73,9 @@ func (p plain) target(ch chan<- prometheus.Metric, snap *prefix.Snapshot, place 
 	if slot.State == prefix.Up {
 		up = 1
 	}
-	send(ch, prometheus.GaugeValue, TargetUp, up, labels...)
+	if slot.State != prefix.Unknown {
+		send(ch, prometheus.GaugeValue, TargetUp, up, labels...)
+	}
 	if !slot.Known {
 		return
 	}
@@ -82,6 +84,9 @@ func (p plain) target(ch chan<- prometheus.Metric, snap *prefix.Snapshot, place 
 	lost := map[string]uint64{"timeout": n[prefix.Timeout], "unreachable": n[prefix.Unreachable] + n[prefix.Refused] + n[prefix.Reset], "ttl_exceeded": n[prefix.TTLExceeded]}
 	if snap.Probe.Kind == prefix.TCP {
 		lost = map[string]uint64{"timeout": n[prefix.Timeout], "unreachable": n[prefix.Unreachable] + n[prefix.TTLExceeded], "refused": n[prefix.Refused], "reset": n[prefix.Reset]}
+	}
+	if snap.Counts[prefix.NoRoute] > 0 {
+		lost["no_route"] = n[prefix.NoRoute]
 	}
 	for reason, n := range lost {
 		send(ch, prometheus.CounterValue, TargetLostTotal, float64(n), append(labels, "reason", reason)...)

@@ -49,7 +49,9 @@ func smallTable(t testing.TB, per ...prefix.PerAddress) *prefix.Table {
 	ping, connect := prefix.Probe{}, prefix.Probe{Kind: prefix.TCP, Port: 443}
 	record(t, table, "192.0.2.1", ping, 1500*time.Microsecond, prefix.Answered, prefix.Answered, prefix.Timeout)
 	record(t, table, "192.0.2.1", connect, 20*time.Millisecond, prefix.Answered, prefix.Refused)
-	record(t, table, "192.0.2.2", ping, 150*time.Microsecond, prefix.Answered, prefix.Timeout, prefix.Unreachable, prefix.TTLExceeded)
+	record(t, table, "192.0.2.2", ping, 150*time.Microsecond, prefix.Answered, prefix.Timeout, prefix.TTLExceeded)
+	rejected, _ := table.Handle(addr("192.0.2.2"), ping)
+	table.Reject(rejected, epoch, prefix.Cause{Outcome: prefix.Unreachable, By: addr("198.51.100.1"), Type: 3, Code: 0})
 	record(t, table, "192.0.2.2", connect, 0, prefix.Timeout, prefix.TTLExceeded, prefix.Reset)
 	record(t, table, "192.0.2.3", ping, 0, prefix.Timeout, prefix.Timeout)
 	record(t, table, "192.0.2.4", ping, time.Millisecond, prefix.Answered, prefix.Timeout, prefix.Timeout)

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -17,6 +18,12 @@ const (
 	// maxInFlight is the default of Options.MaxInFlight: a pair of Prometheus servers,
 	// and someone who looks on.
 	maxInFlight = 4
+	// maxWait is how long a scrape waits for its turn while others run, half of the timeout
+	// that Prometheus has by default: each of them takes less than a second, unless its
+	// client does not read.
+	maxWait = 5 * time.Second
+	// patience is what a client may take to read a chunk when somebody else needs its place.
+	patience = time.Second
 	// maxWrite is how long a client may take to read a scrape if it does not say: the
 	// longest scrape interval in common use.
 	maxWrite = time.Minute
@@ -26,8 +33,9 @@ const (
 
 // Options of a Handler. The zero value is good.
 type Options struct {
-	// MaxInFlight is how many scrapes may run at once; more get status 503. Each needs
-	// about 100 bytes per address and probe. 0: 4.
+	// MaxInFlight is how many scrapes may be encoded at once; others wait for their turn, for 5 s
+	// at most, and then get status 503. Each needs about 100 bytes per address and probe, and
+	// twice as many answers wait for their clients with 4 MiB each at most. 0: 4.
 	MaxInFlight int
 	// Logger is told of what is missing from a scrape, and why. Nil: nobody is.
 	Logger log.Logger
@@ -43,16 +51,19 @@ type handler struct {
 	size     *prometheus.GaugeVec
 	errors   *prometheus.CounterVec
 
-	mu      sync.Mutex
-	running int
-	idle    *scrape // one is kept; a second one is rare enough to be made anew
+	places   chan struct{} // holds a token for each scrape that is being encoded
+	outboxes outboxes
+
+	mu   sync.Mutex
+	idle *scrape // one is kept; a second one is rare enough to be made anew
 }
 
 // Handler serves everything that the table holds together with what gatherer gathers:
 // metrics of other names, usually about the exporter itself. Its own metrics about
 // scrapes are registered with self. It answers in the text format, OpenMetrics or
 // delimited protobuf, as the client accepts, compressed with gzip if it may be.
-// A slow client blocks nobody: no lock is held while it is written to.
+// A slow client blocks nobody: neither a lock nor a place among the running scrapes is held
+// while it is written to, and what waits for it is bounded.
 func (c *Collector) Handler(gatherer prometheus.Gatherer, self prometheus.Registerer, o Options) http.Handler {
 	if o.MaxInFlight == 0 {
 		o.MaxInFlight = maxInFlight
@@ -63,6 +74,8 @@ func (c *Collector) Handler(gatherer prometheus.Gatherer, self prometheus.Regist
 	duration, size, failed := metric(ScrapeDuration), metric(ScrapeSize), metric(ScrapeErrors)
 	h := &handler{
 		Collector: c, gatherer: gatherer, options: o,
+		places:   make(chan struct{}, o.MaxInFlight),
+		outboxes: outboxes{most: outboxesEach * o.MaxInFlight, bytes: outboxBytes},
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: duration.Name, Help: duration.Help,
 			// From a small table on an idle machine to Prometheus' default timeout.
@@ -91,39 +104,50 @@ const (
 // ServeHTTP answers one scrape.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	s, ok := h.acquire()
-	if !ok {
+	if !h.enter(r.Context()) {
 		h.errors.WithLabelValues(causeBusy).Inc()
 		http.Error(w, "too many scrapes at once: at most "+strconv.Itoa(h.options.MaxInFlight), http.StatusServiceUnavailable)
 		return
 	}
-	defer h.release(s)
+	// A client that never reads must not be waited for for ever. Not every ResponseWriter
+	// has deadlines; then the server's own ones must do.
+	control := http.NewResponseController(w)
+	if control.SetWriteDeadline(start.Add(writeTimeout(r.Header))) == nil {
+		// What the server itself writes at the end has one as well.
+		defer func() { _ = control.SetWriteDeadline(time.Now().Add(maxWrite)) }()
+	}
+	out := h.outboxes.to(w.Write, func() {
+		_ = control.SetWriteDeadline(start)
+		_ = control.SetReadDeadline(start) // the server reads what the client should have sent before it writes
+	})
+	defer out.end()
+	name, n := h.encode(out, w.Header(), r.Header)
+	if err := out.finish(); err != nil {
+		h.failed(causeWrite, err)
+		return
+	}
+	h.size.WithLabelValues(name).Set(float64(n))
+	h.duration.WithLabelValues(name).Observe(time.Since(start).Seconds())
+}
 
+// encode encodes the answer, and gives the place of this scrape free. It returns the format
+// and the size before compression.
+func (h *handler) encode(out *outbox, answer, request http.Header) (name string, n int64) {
+	s := h.begin()
+	defer h.leave(s)
 	s.state.read(h.table, h.cache)
 	gathered, err := prometheus.Gatherers{h.gatherer, s.registry}.Gather()
 	if err != nil {
 		h.failed(causeGather, err) // what could be gathered is served
 	}
-	format := expfmt.NegotiateAccept(r.Header, formats[:]...)
-	compress := acceptsGzip(r.Header)
-	w.Header().Set("Content-Type", string(format))
+	format := expfmt.NegotiateAccept(request, formats[:]...)
+	compress := acceptsGzip(request)
+	answer.Set("Content-Type", string(format))
 	if compress {
-		w.Header().Set("Content-Encoding", "gzip")
+		answer.Set("Content-Encoding", "gzip")
 	}
-	// A client that never reads must not take one of the few places for ever. Not
-	// every ResponseWriter has deadlines; then the server's own ones must do.
-	control := http.NewResponseController(w)
-	if control.SetWriteDeadline(start.Add(writeTimeout(r.Header))) == nil {
-		defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
-	}
-	n, err := s.write(w, compress, format, gathered, func(err error) { h.failed(causeEncode, err) })
-	if err != nil {
-		h.failed(causeWrite, err)
-		return
-	}
-	name := formatName(format)
-	h.size.WithLabelValues(name).Set(float64(n))
-	h.duration.WithLabelValues(name).Observe(time.Since(start).Seconds())
+	n, _ = s.write(out, compress, format, gathered, func(err error) { h.failed(causeEncode, err) })
+	return formatName(format), n // the error is that of the outbox, which keeps it
 }
 
 func (h *handler) failed(cause string, err error) {
@@ -131,27 +155,51 @@ func (h *handler) failed(cause string, err error) {
 	_ = level.Warn(h.options.Logger).Log("msg", "scrape failed or lacks something", "cause", cause, "err", err)
 }
 
-// acquire takes a place among the running scrapes and memory for one, or says false.
-func (h *handler) acquire() (*scrape, bool) {
+// enter takes a place among the running scrapes, or says false if there is none in time. Those
+// who wait for their clients make room: at once if these have read nothing for a while, else
+// after a while.
+func (h *handler) enter(ctx context.Context) bool {
+	select {
+	case h.places <- struct{}{}:
+		return true
+	default:
+	}
+	end := time.NewTimer(maxWait)
+	defer end.Stop()
+	h.outboxes.giveWay(patience)
+	again := time.NewTicker(patience)
+	defer again.Stop()
+	for {
+		select {
+		case h.places <- struct{}{}:
+			return true
+		case <-again.C:
+			h.outboxes.giveWay(0)
+		case <-ctx.Done():
+			return false
+		case <-end.C:
+			return false
+		}
+	}
+}
+
+// begin returns memory for a scrape.
+func (h *handler) begin() (s *scrape) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.running >= h.options.MaxInFlight {
-		return nil, false
-	}
-	h.running++
-	s := h.idle
-	h.idle = nil
+	s, h.idle = h.idle, nil
 	if s == nil {
 		s = newScrape(h.Collector)
 	}
-	return s, true
+	return s
 }
 
-func (h *handler) release(s *scrape) {
+// leave gives the memory and the place of a scrape free.
+func (h *handler) leave(s *scrape) {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.running--
 	h.idle = s
+	h.mu.Unlock()
+	<-h.places
 }
 
 // formats are what is served, in the order of preference among those that a client

@@ -237,29 +237,6 @@ func TestAStuckClientBlocksNeitherRecordingNorOthers(t *testing.T) {
 	}
 }
 
-func TestTooManyScrapesAtOnceAreTurnedAway(t *testing.T) {
-	h, registry := newHandler(smallTable(t, prefix.PerAddressNone, prefix.PerAddressNone), Options{MaxInFlight: 1})
-	ctx, cancel := context.WithCancel(t.Context())
-	slow := &stuck{ResponseRecorder: httptest.NewRecorder(), writing: make(chan struct{}), ctx: ctx}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		h.ServeHTTP(slow, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	}()
-	<-slow.writing
-	if w, _ := get(t, h, "", ""); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("status %d, want 503", w.Code)
-	}
-	cancel()
-	<-done
-	if got := value(t, registry, ScrapeErrors, causeBusy); got != 1 {
-		t.Errorf("%s{cause=%q}: got %v, want 1", ScrapeErrors, causeBusy, got)
-	}
-	if w, _ := get(t, h, "", ""); w.Code != http.StatusOK {
-		t.Errorf("status afterwards: %d", w.Code)
-	}
-}
-
 func TestAClientThatNeverReadsIsGivenUp(t *testing.T) {
 	h, registry := newHandler(largeTableOf(4), Options{})
 	ended := make(chan struct{})

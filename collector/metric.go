@@ -16,6 +16,7 @@ const (
 	RouteHopLoss    = "prefix_route_hop_loss_ratio"
 	RouteHopRTT     = "prefix_route_hop_rtt_seconds"
 	RouteHops       = "prefix_route_hops"
+	RouteLastHop    = "prefix_route_last_hop"
 	SentTotal       = "prefix_sent_total"
 	TargetInfo      = "prefix_target_info"
 	TargetLostTotal = "prefix_target_lost_total"
@@ -71,6 +72,7 @@ func Metrics() []Metric {
 		{RouteHopLoss, typeGauge, hop, "ratio", "Share of the last " + strconv.Itoa(route.LossRounds) + " rounds in which a router on the current path did not answer, though others behind it may have."},
 		{RouteHopRTT, typeGauge, hop, "seconds", "Round-trip time to a router on the current path in the newest round; absent if it did not answer."},
 		{RouteHops, typeGauge, []string{"prefix", "ip"}, "", "Hops of the current path to an address that is reached."},
+		{RouteLastHop, typeGauge, []string{"prefix", "ip", "router", "status"}, "", "TTL of the last router on the current path that answers, 0 if none does, and how the path ends."},
 		{RTT, typeHistogram, probe, "seconds", "Round-trip times of all addresses of a prefix."},
 		{SentTotal, typeCounter, probe, "", "Probes whose outcome is known, summed over the known addresses of a prefix."},
 		{TargetInfo, typeGauge, []string{"prefix", "ip", "name", "target_id"}, "", "What the configuration says of an address that is known or has a name; always 1."},

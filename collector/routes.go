@@ -32,7 +32,7 @@ func (r routes) Collect(ch chan<- prometheus.Metric) {
 	for _, one := range r.table.Current() {
 		// The lowest address that answers may be one that is configured, too: the same path.
 		key := labels{one.Prefix, one.Dst}
-		if one.Rounds == 0 || shown[key] {
+		if one.Rounds == 0 || one.Stale || shown[key] {
 			continue
 		}
 		shown[key] = true
@@ -46,6 +46,13 @@ func (r routes) route(ch chan<- prometheus.Metric, one *route.Route) {
 	if one.Path.Status == route.Reached {
 		ch <- gauge(r.routeHops, float64(len(one.Hops)), prefix, ip)
 	}
+	if last := lastHop(one.Hops); one.Path.Status != route.Pending {
+		router := ""
+		if last.Router.IsValid() {
+			router = last.Router.String()
+		}
+		ch <- gauge(r.routeLastHop, float64(last.TTL), prefix, ip, router, one.Path.Status.String())
+	}
 	for _, h := range one.Hops {
 		if h.Answered == 0 {
 			continue
@@ -56,4 +63,14 @@ func (r routes) route(ch chan<- prometheus.Metric, one *route.Route) {
 			ch <- gauge(r.routeHopRTT, h.Last.Seconds(), prefix, ip, ttl, router)
 		}
 	}
+}
+
+// lastHop is the last hop of a path that answered in the newest round; the zero Hop if none did.
+func lastHop(hops []route.Hop) (last route.Hop) {
+	for _, h := range hops {
+		if h.Last > 0 {
+			last = h
+		}
+	}
+	return last
 }

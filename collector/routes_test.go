@@ -154,6 +154,14 @@ func wanted(table *route.Table) map[string]float64 {
 		if one.Path.Status == route.Reached {
 			want[RouteHops+path+"}"] = float64(len(one.Path.Hops))
 		}
+		last := float64(0)
+		router := ""
+		for _, h := range one.Hops {
+			if h.Last > 0 {
+				last, router = float64(h.TTL), h.Router.String()
+			}
+		}
+		want[RouteLastHop+path+fmt.Sprintf(`, router="%s", status="%s"}`, router, one.Path.Status)] = last
 		for _, h := range one.Hops {
 			hop := path + fmt.Sprintf(`, router="%s", ttl="%d"}`, h.Router, h.TTL)
 			if h.Answered > 0 {

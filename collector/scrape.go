@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"io"
@@ -17,6 +18,7 @@ type scrape struct {
 	registry *prometheus.Registry // of what exists once per prefix, and of routes
 	families []Metric             // of what exists once per address, sorted by name
 	writer   writer
+	general  bytes.Buffer // one family of what exists once per prefix
 	protobuf protobuf
 	gzip     *gzip.Writer
 }
@@ -48,25 +50,27 @@ func (s *scrape) write(dst io.Writer, compress bool, format expfmt.Format, gathe
 	}
 	defer func() { // nothing of the client's may be kept
 		s.gzip.Reset(io.Discard)
-		s.writer.dst = io.Discard
+		s.writer.reset(io.Discard)
 	}()
 	var own encoder = text{openMetrics: format.FormatType() == expfmt.TypeOpenMetrics}
 	if format.FormatType() == expfmt.TypeProtoDelim {
 		own = &s.protobuf
 	}
-	general := expfmt.NewEncoder(&s.writer, format)
+	s.general.Reset()
+	general := expfmt.NewEncoder(&s.general, format)
 	rest := s.families
 	for _, family := range gathered {
 		for len(rest) > 0 && rest[0].Name < family.GetName() {
 			s.own(own, rest[0])
 			rest = rest[1:]
 		}
-		start := len(s.writer.buf)
 		if err := general.Encode(family); err != nil {
-			s.writer.buf = s.writer.buf[:start]
+			s.general.Reset()
 			report(fmt.Errorf("metric %s: %w", family.GetName(), err))
 		}
-		if err := s.writer.flush(); err != nil {
+		err := s.writer.append(s.general.Bytes())
+		s.general.Reset()
+		if err != nil {
 			return s.writer.n, err
 		}
 	}
@@ -78,6 +82,7 @@ func (s *scrape) write(dst io.Writer, compress bool, format expfmt.Format, gathe
 			report(err)
 		}
 	}
+	_ = s.writer.append(s.general.Bytes())
 	err := s.writer.drain()
 	if compress && err == nil {
 		err = s.gzip.Close()

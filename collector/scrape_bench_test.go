@@ -78,7 +78,7 @@ func benchmarkScrape(b *testing.B, c *Collector, format expfmt.Format, compressi
 	for i := range st.targets {
 		series++ // prefix_target_up
 		if t := &st.targets[i]; t.known {
-			series += 3 + len(reasons(st.seriesOf(i).probe.Kind))
+			series += 3 + len(st.seriesOf(i).targetReasons())
 		}
 	}
 	perScrape := float64(cpu) / float64(b.N)

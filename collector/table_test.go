@@ -79,7 +79,29 @@ func randomTable(t testing.TB, r *rand.Rand) *prefix.Table {
 			}
 		}
 	}
+	if r.IntN(3) == 0 {
+		forgetSome(table, r)
+	}
 	return table
+}
+
+// forgetSome makes the states of some addresses unknown.
+func forgetSome(table *prefix.Table, r *rand.Rand) {
+	later := time.Now().Add(time.Hour)
+	for _, info := range table.Infos() {
+		for _, target := range info.Targets {
+			for _, p := range target.Probes {
+				h, _ := table.Handle(target.Addr, p.Probe)
+				switch r.IntN(3) {
+				case 0:
+					table.Record(h, later, prefix.Outcome(r.IntN(prefix.Outcomes)), time.Millisecond)
+				case 1:
+					table.Unmeasured(h, "ENOBUFS")
+				}
+			}
+		}
+	}
+	table.Age(later)
 }
 
 func randomTargets(r *rand.Rand, a netip.Addr) (targets []prefix.Target) {

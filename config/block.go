@@ -26,22 +26,22 @@ func traits() []trait {
 			func(to, from *entry) { to.name = from.name }},
 		{"router",
 			func(a, b *entry) bool { return a.router == b.router },
-			func(to, from *entry) { to.router = from.router }},
+			func(to, from *entry) { to.more().router = from.router }},
 		{"nominal_rtt",
 			func(a, b *entry) bool { return a.nominalRTT == b.nominalRTT },
-			func(to, from *entry) { to.nominalRTT = from.nominalRTT }},
+			func(to, from *entry) { to.more().nominalRTT = from.nominalRTT }},
 		{"tenants",
 			func(a, b *entry) bool { return slices.Equal(a.tenantNames(), b.tenantNames()) },
-			func(to, from *entry) { to.tenants = from.tenants }},
+			func(to, from *entry) { to.more().tenants = from.tenants }},
 		{"labels",
 			func(a, b *entry) bool { return slices.Equal(a.labelList(), b.labelList()) },
-			func(to, from *entry) { to.labels = from.labels }},
+			func(to, from *entry) { to.more().labels = from.labels }},
 		{"trace",
 			func(a, b *entry) bool { return a.probing.trace.equal(&b.probing.trace) },
-			func(to, from *entry) { to.probing.trace = from.probing.trace }},
+			func(to, from *entry) { to.own().trace = from.probing.trace }},
 		{"histograms",
 			func(a, b *entry) bool { return a.probing.histograms.equal(&b.probing.histograms) },
-			func(to, from *entry) { to.probing.histograms = from.probing.histograms }},
+			func(to, from *entry) { to.own().histograms = from.probing.histograms }},
 	}
 }
 
@@ -87,8 +87,8 @@ func checkTraits(p *problems, group []*entry) {
 				holder = e
 			case e.prefix.Overlaps(holder.prefix): // noted already, and the larger mistake
 			case !t.same(holder, e):
-				where := holder.written[t.key]
-				p.add(e.written[t.key], "", "must be the same for all of %s: it is different at %s: %s", e.around(), where, where.path)
+				where := holder.written.at(t.key)
+				p.add(e.written.at(t.key), "", "must be the same for all of %s: it is different at %s: %s", e.around(), where, where.path())
 			}
 		}
 	}
@@ -96,7 +96,11 @@ func checkTraits(p *problems, group []*entry) {
 
 // describeGroup returns one entry that says what the group says of its block.
 func describeGroup(group []*entry) *entry {
+	if len(group) == 1 {
+		return group[0]
+	}
 	all := *group[0]
+	all.owned = false // what it is given is not given to the first of the group
 	for _, t := range traits() {
 		if i := slices.IndexFunc(group, func(e *entry) bool { return e.has(t.key) }); i >= 0 {
 			t.take(&all, group[i])
@@ -135,7 +139,7 @@ func blocks(entries []*entry) []Block {
 
 // each calls f for every address to probe, ascending.
 func (e *entry) each(f func(netip.Addr)) {
-	for _, s := range e.spans {
+	for _, s := range e.spans() {
 		s.each(f)
 	}
 }

@@ -28,7 +28,7 @@ type share struct {
 
 // checkBudget notes sums that are too large. It is arithmetic on spans: a /8 costs no
 // more here than a /32. The entries are sorted.
-func checkBudget(p *problems, l limits, entries []*entry) {
+func checkBudget(p *problems, more bool, l limits, entries []*entry) {
 	var shares []share
 	for group := range groups(entries) {
 		shares = append(shares, groupShares(group)...)
@@ -39,23 +39,27 @@ func checkBudget(p *problems, l limits, entries []*entry) {
 		targets += s.targets
 		packets += s.packets
 	}
+	atLeast := ""
+	if more {
+		atLeast = "at least "
+	}
 	if targets > maxTargets {
 		slices.SortStableFunc(shares, func(a, b share) int { return cmp.Compare(b.targets, a.targets) })
-		p.add(shares[0].place(), shares[0].entry.prefix.String(), "%d addresses in all: must be at most %d; largest: %s",
-			targets, maxTargets, blame(shares, func(s share) string { return strconv.FormatInt(s.targets, 10) }))
+		p.add(shares[0].place(), shares[0].entry.prefix.String(), "%s%d addresses in all: must be at most %d; largest: %s",
+			atLeast, targets, maxTargets, blame(shares, func(s share) string { return strconv.FormatInt(s.targets, 10) }))
 	}
 	if rounded(packets) > float64(l.PacketsPerSecond) {
 		ceiling := "the default"
-		if at, ok := l.written["packets_per_second"]; ok {
+		if at := l.written.at("packets_per_second"); at != nil {
 			ceiling = at.String()
 		}
 		slices.SortStableFunc(shares, func(a, b share) int { return cmp.Compare(b.packets, a.packets) })
-		p.add(shares[0].place(), shares[0].entry.prefix.String(), "%s packets/s in all: must be at most %d, limits.packets_per_second (%s); largest: %s",
-			decimal(packets), l.PacketsPerSecond, ceiling, blame(shares, func(s share) string { return decimal(s.packets) }))
+		p.add(shares[0].place(), shares[0].entry.prefix.String(), "%s%s packets/s in all: must be at most %d, limits.packets_per_second (%s); largest: %s",
+			atLeast, decimal(packets), l.PacketsPerSecond, ceiling, blame(shares, func(s share) string { return decimal(s.packets) }))
 	}
 }
 
-func (s share) place() place { return s.entry.place("prefix") }
+func (s share) place() *place { return s.entry.place("prefix") }
 
 // groupShares returns the shares of the entries of one block, or of all the blocks of
 // one entry. What the routes cost counts for the first.
@@ -64,13 +68,13 @@ func groupShares(group []*entry) []share {
 	var spans []span
 	for i, e := range group {
 		shares[i].entry = e
-		for _, s := range e.spans {
+		for _, s := range e.spans() {
 			shares[i].targets += s.count()
 		}
 		settings, ipv6 := e.settings(), e.prefix.Addr().Is6()
 		each := settings.echoes(ipv6).plus(settings.connects(ipv6))
 		shares[i].packets = each.times(shares[i].targets).PacketsPerSecond
-		spans = append(spans, e.spans...)
+		spans = append(spans, e.spans()...)
 	}
 	said := describeGroup(group)
 	if trace := said.traceOf(said.around()); trace != nil && len(spans) > 0 {

@@ -12,8 +12,9 @@ import (
 // blockBits is the mask of an IPv4 block.
 const blockBits = 24
 
-// check notes what is wrong between the keys of an entry, between entries, and in all.
-func check(p *problems, doc *document, entries []*entry) {
+// check notes what is wrong between the keys of an entry, between entries, and in all. more says that
+// there are further entries, which were not read.
+func check(p *problems, more bool, doc *document, entries []*entry) {
 	for i, e := range entries {
 		e.order = i
 		if !e.prefix.IsValid() {
@@ -27,9 +28,11 @@ func check(p *problems, doc *document, entries []*entry) {
 	checkOverlaps(p, entries)
 	checkTraced(p, entries)
 	for group := range groups(entries) {
-		checkTraits(p, group)
+		if len(group) > 1 {
+			checkTraits(p, group)
+		}
 	}
-	checkBudget(p, doc.limits, entries)
+	checkBudget(p, more, doc.limits, entries)
 }
 
 // byPrefix sorts entries by their first address, the larger first where they overlap,
@@ -60,14 +63,16 @@ func (e *entry) check(p *problems) {
 			"mask must be between %d and 128, or addresses must list what to probe, up to %d of them", minWholeMask, prefix.BlockSize)
 		return
 	default:
-		e.spans = without(e.prefix, values(e.exclude))
-		for _, s := range e.spans {
+		if e.whole = len(e.exclude) == 0; !e.whole {
+			e.some = without(e.prefix, values(e.exclude))
+		}
+		for _, s := range e.spans() {
 			if why := s.refused(); why != "" {
 				p.add(e.place("prefix"), e.prefix.String(), "must not contain %s", why)
 				break
 			}
 		}
-		if len(e.spans) == 0 {
+		if len(e.spans()) == 0 {
 			p.add(e.place("exclude"), "", "excludes all of %s: at least one address must be left", e.prefix)
 		}
 	}
@@ -81,7 +86,7 @@ func (e *entry) checkZone(p *problems) {
 	if e.iface != "" {
 		return
 	}
-	check := func(at place, a netip.Addr, text string) bool {
+	check := func(at *place, a netip.Addr, text string) bool {
 		bad := a.Is6() && a.IsLinkLocalUnicast()
 		if bad {
 			p.add(at, text, "is link-local: must have an interface")
@@ -93,8 +98,8 @@ func (e *entry) checkZone(p *problems) {
 		return
 	}
 	for _, list := range [][]item[netip.Addr]{e.addresses, e.probing.trace.addresses} {
-		for _, it := range list {
-			check(it.at, it.value, it.text)
+		for i := range list {
+			check(&list[i].at, list[i].value, list[i].text)
 		}
 	}
 }
@@ -116,7 +121,7 @@ func (e *entry) checkExclude(p *problems) bool {
 	ok := true
 	for _, it := range e.exclude {
 		if !inside(it.value, e.prefix) {
-			p.add(it.at, it.text, "must be inside %s", e.prefix)
+			p.add(&it.at, it.text, "must be inside %s", e.prefix)
 			ok = false
 		}
 	}
@@ -142,26 +147,29 @@ func (e *entry) checkAddresses(p *problems) {
 	for _, it := range e.addresses {
 		a := it.value
 		if !e.prefix.Contains(a) {
-			p.add(it.at, it.text, "must be inside %s", e.prefix)
+			p.add(&it.at, it.text, "must be inside %s", e.prefix)
 		} else if by, out := e.excluded(a); out {
-			p.add(it.at, it.text, "must not be excluded, as %s on line %d does", by.text, by.at.line)
+			p.add(&it.at, it.text, "must not be excluded, as %s on line %d does", by.text, by.at.line)
 		} else if why := (span{a, a}).refused(); why != "" {
-			p.add(it.at, it.text, "must not be among %s", why)
+			p.add(&it.at, it.text, "must not be among %s", why)
 		} else {
-			e.spans = append(e.spans, span{a, a})
+			e.some = append(e.some, span{a, a})
 		}
 	}
-	slices.SortFunc(e.spans, func(a, b span) int { return a.first.Compare(b.first) })
+	slices.SortFunc(e.some, func(a, b span) int { return a.first.Compare(b.first) })
 }
 
 // checkNames notes names of addresses that are not probed.
 func (e *entry) checkNames(p *problems) {
-	e.named = make(map[netip.Addr]string, len(e.names))
+	if len(e.names) == 0 {
+		return
+	}
+	e.more().named = make(map[netip.Addr]string, len(e.names))
 	listed := make(map[netip.Addr]bool, len(e.addresses))
 	for _, it := range e.addresses {
 		listed[it.value] = true
 	}
-	first := make(map[netip.Addr]place, len(e.names))
+	first := make(map[netip.Addr]*place, len(e.names))
 	for _, text := range inOrder(e.names) {
 		it := e.names[text]
 		a, why, ok := parseAddr(text)
@@ -171,17 +179,17 @@ func (e *entry) checkNames(p *problems) {
 		by, out := e.excluded(a)
 		switch {
 		case !ok:
-			p.add(it.at, "", "%s", why)
+			p.add(&it.at, "", "%s", why)
 		case !e.prefix.Contains(a):
-			p.add(it.at, "", "must be inside %s", e.prefix)
+			p.add(&it.at, "", "must be inside %s", e.prefix)
 		case out:
-			p.add(it.at, "", "must not be excluded, as %s on line %d does", by.text, by.at.line)
+			p.add(&it.at, "", "must not be excluded, as %s on line %d does", by.text, by.at.line)
 		case len(listed) > 0 && !listed[a]:
-			p.add(it.at, "", "must be one of addresses, on line %d", e.place("addresses").line)
-		case first[a].line != 0:
-			p.add(it.at, "", "names the same address as line %d", first[a].line)
+			p.add(&it.at, "", "must be one of addresses, on line %d", e.place("addresses").line)
+		case first[a] != nil:
+			p.add(&it.at, "", "names the same address as line %d", first[a].line)
 		default:
-			e.named[a], first[a] = it.value, it.at
+			e.named[a], first[a] = it.value, &it.at
 		}
 	}
 }
@@ -190,7 +198,7 @@ func (e *entry) checkNames(p *problems) {
 func inOrder(m map[string]item[string]) []string {
 	return slices.SortedFunc(maps.Keys(m), func(a, b string) int {
 		if m[a].at.line != m[b].at.line {
-			return m[a].at.line - m[b].at.line
+			return int(m[a].at.line - m[b].at.line)
 		}
 		if a < b {
 			return -1
@@ -216,10 +224,10 @@ func checkTenants(p *problems, tenants []*tenant, entries []*entry) {
 			if known[it.value] {
 				continue
 			}
-			if near := nearest(it.value, names); near != "" {
-				p.add(it.at, it.text, "must be declared in tenants: did you mean %s?", strconv.Quote(near))
+			if near := Nearest(it.value, names); near != "" {
+				p.add(&it.at, it.text, "must be declared in tenants: did you mean %s?", strconv.Quote(near))
 			} else {
-				p.add(it.at, it.text, "must be declared in tenants, or none may be")
+				p.add(&it.at, it.text, "must be declared in tenants, or none may be")
 			}
 		}
 	}
@@ -239,9 +247,9 @@ func checkOverlaps(p *problems, entries []*entry) {
 			}
 			where := first.place("prefix")
 			if first.prefix == second.prefix {
-				p.add(second.place("prefix"), second.prefix.String(), "must be given once, is also at %s: %s", where, where.path)
+				p.add(second.place("prefix"), second.prefix.String(), "must be given once, is also at %s: %s", where, where.path())
 			} else {
-				p.add(second.place("prefix"), second.prefix.String(), "must not overlap %s at %s: %s", first.prefix, where, where.path)
+				p.add(second.place("prefix"), second.prefix.String(), "must not overlap %s at %s: %s", first.prefix, where, where.path())
 			}
 		}
 		around = append(around, e)
@@ -254,7 +262,7 @@ func checkTraced(p *problems, entries []*entry) {
 	for _, e := range entries {
 		for _, it := range e.probing.trace.addresses {
 			if within := e.around(); !within.Contains(it.value) {
-				p.add(it.at, it.text, "must be inside %s", within)
+				p.add(&it.at, it.text, "must be inside %s", within)
 			}
 		}
 	}

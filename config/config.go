@@ -7,6 +7,7 @@
 package config
 
 import (
+	"context"
 	"net/netip"
 	"slices"
 	"strings"
@@ -22,6 +23,8 @@ type Config struct {
 	Blocks  []Block  // sorted by prefix, none empty, none overlapping
 	Tenants []Tenant // sorted by name
 	Files   []string // all files read, in the order in which they were read
+	// Warnings are what is right and most likely not meant, each with its place.
+	Warnings Errors
 }
 
 // Limits is what the exporter may at most do.
@@ -112,18 +115,22 @@ func Default() *Config {
 }
 
 // Load reads and validates the configuration file at path and the prefix files that
-// it names, which are found relative to its folder. The error is Errors, with all
-// mistakes of all files, or says why the file at path could not be read. Load blocks
+// it names, which are found relative to its folder. All of them must be regular files. The error is Errors, with the
+// mistakes of all files, or a *ReadError that says why the file at path could not be read. Load blocks
 // as long as the file system does.
-func Load(path string) (*Config, error) {
-	return newLoader(false).load(path)
+func Load(path string) (*Config, error) { return LoadContext(context.Background(), path) }
+
+// LoadContext is Load that ends with the context, though not in the middle of a read; the error
+// is a *ReadError then.
+func LoadContext(ctx context.Context, path string) (*Config, error) {
+	return newLoader(ctx, false).load(path)
 }
 
 // Parse validates a configuration that is already in memory. name is the file name
 // for messages; prefix files are read from the folder of name and below it, never
 // from outside. The error is Errors.
 func Parse(name string, data []byte) (*Config, error) {
-	return newLoader(true).parse(name, data)
+	return newLoader(context.Background(), true).parse(name, data)
 }
 
 // convert makes the configuration of a document without mistakes.

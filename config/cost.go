@@ -49,27 +49,30 @@ const (
 
 // Cost is what a configuration will cost while it runs.
 type Cost struct {
-	Prefixes  int // blocks
-	Addresses int
+	Prefixes  int `json:"prefixes"` // blocks
+	Addresses int `json:"addresses"`
 	// ICMP, TCP and Trace are what is sent and, when everything answers, received.
-	ICMP, TCP, Trace Flow
+	ICMP  Flow `json:"icmp"`
+	TCP   Flow `json:"tcp"`
+	Trace Flow `json:"trace"`
 	// Limit is limits.packets_per_second.
-	Limit int
+	Limit int `json:"packets_per_second_limit"`
 	// Series is how many time series a scrape has at most: every address known, every
 	// reason of loss seen. DarkSeries is how many it has when nothing ever answered.
-	Series, DarkSeries int
-	Memory             int64 // bytes, estimated
+	Series     int   `json:"series"`
+	DarkSeries int   `json:"dark_series"`
+	Memory     int64 `json:"memory_bytes"` // estimated
 	// Largest are the prefixes that send most, at most 10.
-	Largest []BlockCost
+	Largest []BlockCost `json:"largest"`
 }
 
 // BlockCost is the part of one block in a Cost.
 type BlockCost struct {
-	Prefix           netip.Prefix
-	Name             string
-	Addresses        int
-	PacketsPerSecond float64
-	Series           int // at most
+	Prefix           netip.Prefix `json:"prefix"`
+	Name             string       `json:"name"`
+	Addresses        int          `json:"addresses"`
+	PacketsPerSecond float64      `json:"packets_per_second"`
+	Series           int          `json:"series"` // at most
 }
 
 // Total returns the sum of all kinds of probes.

@@ -13,22 +13,37 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// maxFileSize bounds what one file can cost: a YAML node takes about 200 bytes of
-// memory and 2 bytes of text, so this file costs at most 400 MiB, while it has room
-// for 40,000 prefixes or 650 prefixes with a name for each address.
-const maxFileSize = 4 << 20
+// What the files may hold. A YAML value takes about 200 bytes of memory and as little as one byte
+// of text, so that their number is bounded before anything is parsed: one file costs 36 MiB while it is
+// read, and no configuration more than 100 MiB before its first mistake is found. It has room for 53,000 prefixes,
+// or for 300 with a name for each address.
+const (
+	maxFileSize   = 4 << 20
+	maxFileValues = 160_000
+	// maxSize and maxValues hold for all files together: enough for a line for each of the 262,144
+	// addresses that there may be, with a name and a list of tenants.
+	maxSize   = 16 << 20
+	maxValues = 4_000_000
+)
 
 // document parses data as exactly one YAML document that is not empty. empty says
 // what a file must have at least.
-func (d *decoder) document(file string, data []byte, empty string) (*yaml.Node, bool) {
-	at := place{file: file, line: 1}
+func (d *decoder) document(at *place, data []byte, empty string) (*yaml.Node, bool) {
 	if len(data) > maxFileSize {
 		d.problems.add(at, "", "file is too large: must have at most %d bytes, further prefixes go into prefix_files", maxFileSize)
 		return nil, false
 	}
 	if i := unreadable(data); i >= 0 {
-		at.line = lineAt(data, i)
-		d.problems.add(at, "", "not a text: must be UTF-8 without control characters")
+		d.problems.add(at.onLine(lineAt(data, i)), "", "not a text: must be UTF-8 without control characters")
+		return nil, false
+	}
+	n := countValues(data)
+	if n > maxFileValues {
+		d.problems.add(at, "", "has about %d values: must have at most %d, further prefixes go into prefix_files", n, maxFileValues)
+		return nil, false
+	}
+	if d.values += n; d.values > maxValues {
+		d.problems.add(at, "", "has too many values together with the files before it: must be at most %d in all", maxValues)
 		return nil, false
 	}
 	var root, second yaml.Node
@@ -43,8 +58,7 @@ func (d *decoder) document(file string, data []byte, empty string) (*yaml.Node, 
 	}
 	switch err := dec.Decode(&second); {
 	case err == nil:
-		at.line = second.Line
-		d.problems.add(at, "", "a second YAML document: a file must hold one")
+		d.problems.add(at.onLine(second.Line), "", "a second YAML document: a file must hold one")
 		return nil, false
 	case !errors.Is(err, io.EOF):
 		d.syntax(at, data, err)
@@ -52,6 +66,63 @@ func (d *decoder) document(file string, data []byte, empty string) (*yaml.Node, 
 	}
 	return root.Content[0], true
 }
+
+// countValues returns how many nodes a YAML text has at most: never fewer than there are, and not many more in a
+// text that people write. It looks at single bytes and knows nothing of quotes and comments, so that nothing hides from
+// it. What makes nodes are the indicators of YAML (1.2, section 5.3):
+//
+//	"- "  an element, which the next indicator counts if it is a map or list in braces
+//	":"   a key and a value, if it ends a word
+//	"{"   a map, and one key and value, so that the first ":" behind it is no more
+//	"["   a list and one element
+//	","   an element, or a key without a value; with a ":" behind it a map in a list has three
+//	"?"   a key, its value and their map
+//	"*"   an alias, behind which a ":" needs no space
+func countValues(data []byte) int {
+	n := 1 + 1 // the document, and what is in it
+	paid := 0  // what the last separator has counted of the next key and value
+	for i, c := range data {
+		switch c {
+		case '{':
+			n, paid = n+3, 2
+		case '[':
+			n, paid = n+2, 0
+		case ',':
+			n, paid = n+2, 1
+		case '}', ']':
+			paid = 0
+		case '?':
+			n += 3
+		case '*':
+			n += 2
+		case '-':
+			if next := byteAt(data, i+1); isBlank(next) {
+				n++
+				if i+2 < len(data) && (data[i+2] == '{' || data[i+2] == '[') {
+					n--
+				}
+			}
+		case ':':
+			if !inWord(byteAt(data, i-1)) || !inWord(byteAt(data, i+1)) {
+				n, paid = n+2-paid, 0
+			}
+		}
+	}
+	return n
+}
+
+// byteAt returns a byte, or a line feed where there is none.
+func byteAt(data []byte, i int) byte {
+	if i < 0 || i >= len(data) {
+		return '\n'
+	}
+	return data[i]
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// inWord says whether a colon beside this byte may be part of a word, as in an IPv6 address.
+func inWord(c byte) bool { return !isBlank(c) && !strings.ContainsRune(`"'{}[],`, rune(c)) }
 
 // unreadable returns where data stops being text that YAML allows (YAML 1.2 section
 // 5.1); -1: nowhere.
@@ -87,19 +158,39 @@ var (
 )
 
 // syntax notes that a file is not YAML.
-func (d *decoder) syntax(at place, data []byte, err error) {
+func (d *decoder) syntax(at *place, data []byte, err error) {
 	text := err.Error()
 	if m := yamlError.FindStringSubmatch(text); m != nil {
 		if line, err := strconv.Atoi(m[1]); err == nil {
-			at.line = line
 			if slices.Contains(miscounted, m[2]) {
-				at.line++
+				line++
 			}
+			at = at.onLine(line)
 		}
 		text = m[2]
 	}
 	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
-		at.line = lineAt(data, max(0, bytes.Index(data, []byte("*"+m[1]))))
+		at = at.onLine(lineAt(data, max(0, bytes.Index(data, []byte("*"+m[1])))))
 	}
-	d.problems.add(at, "", "not valid YAML: %s", strings.TrimSpace(text))
+	hint := ""
+	if bareColons.Match(textOf(data, int(at.line))) {
+		hint = "; an IPv6 address that begins or ends with a colon must be in quotes"
+	}
+	d.problems.add(at, "", "not valid YAML: %s%s", strings.TrimSpace(text), hint)
+}
+
+// bareColons finds an IPv6 address that YAML reads as something else.
+var bareColons = regexp.MustCompile(`[0-9A-Fa-f]::(?:[\s,\]}]|$)|(?:^|[\s,\[{])::`)
+
+// textOf returns one line of data, counted from 1.
+func textOf(data []byte, line int) []byte {
+	for ; line > 1; line-- {
+		_, after, ok := bytes.Cut(data, []byte("\n"))
+		if !ok {
+			return nil
+		}
+		data = after
+	}
+	text, _, _ := bytes.Cut(data, []byte("\n"))
+	return text
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -77,16 +78,30 @@ type tenant struct {
 	certificates []item[string]
 }
 
-// entry is one element of a list of prefixes.
+// entry is one element of a list of prefixes. There may be as many as there are addresses, most of
+// which say little, so what few of them have is elsewhere.
 type entry struct {
 	written // the keys of the entry itself, those of probing included
 	at      place
 	order   int // in which it was read
 
-	prefix     netip.Prefix
+	prefix netip.Prefix
+	name   string
+	*extras
+	// probing is how it is probed: the defaults themselves, shared, until something is written.
+	probing *probing
+	owned   bool // probing is its own
+
+	whole bool   // all of the prefix is probed
+	some  []span // what is probed, if it is not all
+}
+
+// extras is what most entries leave out. They share one that is empty, until something is written.
+type extras struct {
+	of *entry // whose it is; nil: shared
+
 	addresses  []item[netip.Addr]
 	exclude    []item[netip.Prefix]
-	name       string
 	router     string
 	nominalRTT time.Duration
 	tenants    []item[string]
@@ -94,75 +109,151 @@ type entry struct {
 	names      map[string]item[string]
 	source     netip.Addr
 	iface      string
-	probing    probing
 
 	named map[netip.Addr]string // names, by address
-	spans []span                // what is probed
+}
+
+// more returns extras that the entry may change.
+func (e *entry) more() *extras {
+	if e.of != e {
+		own := *e.extras
+		own.of = e
+		e.extras = &own
+	}
+	return e.extras
+}
+
+// spans returns what is probed.
+func (e *entry) spans() []span {
+	if e.whole {
+		return []span{spanOf(e.prefix)}
+	}
+	return e.some
 }
 
 // place returns where a key of the entry is, or the entry itself.
-func (e *entry) place(key string) place {
-	if at, ok := e.written[key]; ok {
+func (e *entry) place(key string) *place {
+	if at := e.written.at(key); at != nil {
 		return at
 	}
-	return e.at
+	return &e.at
 }
+
+// own returns settings that the entry may change.
+func (e *entry) own() *probing {
+	if !e.owned {
+		own := *e.probing
+		own.forget()
+		e.probing, e.owned = &own, true
+	}
+	return e.probing
+}
+
+// least returns how many addresses an entry has, or fewer: exclusions may overlap each other.
+func (e *entry) least() int64 {
+	switch {
+	case !e.prefix.IsValid() || e.prefix.Addr().Is6() && e.prefix.Bits() < minWholeMask && len(e.addresses) == 0:
+		return 0
+	case len(e.addresses) > 0:
+		return int64(len(e.addresses))
+	}
+	n := spanOf(e.prefix).count()
+	for _, it := range e.exclude {
+		if inside(it.value, e.prefix) {
+			n -= spanOf(it.value).count()
+		}
+	}
+	return max(n, 0)
+}
+
+// free says whether a key of the main file may hold anything: it is for anchors.
+func (doc *document) free(key string) bool { return strings.HasPrefix(key, "x-") }
 
 // main decodes the main file. What it cannot decode it notes, and leaves at its default.
 func (d *decoder) main(file string, data []byte) *document {
 	doc := &document{}
 	preset(d, d.schema.file, doc)
-	d.visits = 0
-	root, ok := d.document(file, data, "it must have at least prefixes or prefix_files")
+	d.limit = doc.limits.PacketsPerSecond
+	at := fileAt(file)
+	root, ok := d.document(at, data, "it must have at least prefixes or prefix_files")
 	if !ok {
 		return doc
 	}
 	before := len(d.problems.list)
-	decodeKeys(d, root, place{file: file, line: root.Line}, d.schema.file, doc, &doc.written)
-	if len(doc.entries) == 0 && len(doc.files) == 0 && len(d.problems.list) == before {
-		d.problems.add(place{file: file, line: 1}, "", "nothing to probe: prefixes or prefix_files must name something")
+	decodeKeys(d, root, at.of(root), d.schema.file, doc, &doc.written)
+	if !doc.has("prefixes") && !doc.has("prefix_files") && len(d.problems.list) == before {
+		d.problems.add(at, "", "nothing to probe: must have prefixes or prefix_files; an empty list is []")
 	}
 	return doc
 }
 
 // defaultsOf decodes the defaults, which must be settled before a prefix inherits them.
-func (d *decoder) defaultsOf(n *yaml.Node, at place, into *probing) {
+func (d *decoder) defaultsOf(n *yaml.Node, at *place, into *probing) {
 	builtin := *into
 	decodeKeys(d, n, at, d.schema.defaults, into, &into.written)
 	d.settle(into, &builtin)
-	for _, it := range into.trace.addresses {
-		d.problems.add(it.at, it.text, "must be in the trace of a prefix, not in the defaults")
+	for i := range into.trace.addresses {
+		it := &into.trace.addresses[i]
+		d.problems.add(&it.at, it.text, "must be in the trace of a prefix, not in the defaults")
 	}
 	into.trace.addresses = nil
 }
 
 // list decodes a prefix file.
 func (d *decoder) list(file string, data []byte, defaults *probing) []*entry {
-	d.visits = 0
-	root, ok := d.document(file, data, "it must be a list of prefixes; an empty list is []")
+	at := fileAt(file)
+	root, ok := d.document(at, data, "it must be a list of prefixes; an empty list is []")
 	if !ok {
 		return nil
 	}
-	return d.entries(root, place{file: file, line: root.Line}, defaults)
+	return d.entriesOf(root, at.of(root), defaults)
 }
 
-// entries decodes a list of prefixes.
-func (d *decoder) entries(n *yaml.Node, at place, defaults *probing) []*entry {
+// plenty is how many entries are read even if their addresses are too many by far, or their echo requests twice as many
+// as the limit: so many that the error can name the largest of all, unless the list is hopeless. All addresses that there
+// may be fit into 1,024 /24s.
+const plenty = 2048
+
+// entriesOf decodes a list of prefixes.
+func (d *decoder) entriesOf(n *yaml.Node, at *place, defaults *probing) []*entry {
 	var all []*entry
-	d.sequence(n, at, "a list of prefixes", func(_ int, v *yaml.Node, at place) {
-		e := &entry{at: at, probing: *defaults}
-		e.probing.forget()
-		if !decodeKeys(d, v, at, d.schema.entry, e, &e.written) {
+	none := &extras{}
+	d.sequence(n, at, "a list of prefixes", func(v *yaml.Node, here place) {
+		e := &entry{at: here, extras: none, probing: defaults}
+		if !d.entry(v, e) {
 			return
 		}
-		e.probing.written = e.written
-		d.settle(&e.probing, defaults)
-		if !e.has("prefix") {
-			d.problems.add(at, "", "prefix is missing: must be a prefix, such as 192.0.2.0/24")
-		}
 		all = append(all, e)
+		d.entries++
+		d.targets += e.least()
+		d.echoes += float64(e.least()) / e.probing.icmp.Interval.Seconds()
+		d.enough = d.entries >= plenty && (d.targets > maxTargets || d.echoes > 2*float64(d.limit))
 	})
 	return all
+}
+
+// entry decodes one element of a list of prefixes: a map, or nothing but the prefix.
+func (d *decoder) entry(n *yaml.Node, e *entry) bool {
+	if n = d.resolve(n, &e.at); n == nil {
+		return false
+	}
+	if n.Kind == yaml.ScalarNode && !isEmpty(n) || unquoted(n) != "" {
+		it, ok := cidr().read(d, n, &e.at)
+		e.prefix = it.value
+		return ok
+	}
+	defaults := e.probing
+	if !decodeKeys(d, n, &e.at, d.schema.entry, e, &e.written) {
+		return false
+	}
+	if e.owned {
+		e.probing.written = e.written
+		d.settle(e.probing, defaults)
+	}
+	if !e.has("prefix") {
+		d.problems.add(&e.at, "", "prefix is missing: must be a prefix, such as 192.0.2.0/24")
+	}
+	return true
 }
 
 // forget drops where the values were written: they are inherited now.
@@ -171,15 +262,15 @@ func (p *probing) forget() {
 }
 
 // tenants decodes the map of tenants.
-func (d *decoder) tenants(n *yaml.Node, at place) []*tenant {
+func (d *decoder) tenants(n *yaml.Node, at *place) []*tenant {
 	var all []*tenant
 	name := tenantName()
-	d.mapping(n, at, func(key string, v *yaml.Node, at place) {
-		t := &tenant{Tenant: Tenant{Name: key}}
-		if _, _, ok := name.parse(&yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: key}); !ok {
-			d.problems.add(at, "", "the name of a tenant must be %s", name.want)
+	d.mapping(n, at, func(k, v *yaml.Node, at place) {
+		t := &tenant{Tenant: Tenant{Name: at.name}}
+		if _, why, ok := name.parse(at.name); !ok {
+			d.problems.add(at.of(k), "", "the name of a tenant %s", why)
 		}
-		decodeKeys(d, v, at, d.schema.tenant, t, &t.written)
+		decodeKeys(d, v, &at, d.schema.tenant, t, &t.written)
 		all = append(all, t)
 	})
 	return all
@@ -197,7 +288,7 @@ func (d *decoder) settle(p, from *probing) {
 		t.Port = 0 // the port that was inherited belongs to another protocol
 	}
 	if t.has("port") && t.protocol == protocolICMP {
-		d.problems.add(t.written["port"], fmt.Sprint(t.Port), "must not be set with protocol icmp, which has no ports: set protocol tcp or udp")
+		d.problems.add(t.written.at("port"), fmt.Sprint(t.Port), "must not be set with protocol icmp, which has no ports: set protocol tcp or udp")
 	}
 
 	h := &p.histograms
@@ -205,8 +296,8 @@ func (d *decoder) settle(p, from *probing) {
 		h.buckets = from.histograms.buckets
 	}
 	for i := 1; i < len(h.buckets); i++ {
-		if a, b := h.buckets[i-1], h.buckets[i]; h.has("buckets") && a.value >= b.value {
-			d.problems.add(b.at, b.text, "must be greater than the bucket before it, %s", a.text)
+		if a, b := &h.buckets[i-1], &h.buckets[i]; h.has("buckets") && a.value >= b.value {
+			d.problems.add(&b.at, b.text, "must be greater than the bucket before it, %s", a.text)
 		}
 	}
 	d.settleDark(p)
@@ -218,7 +309,7 @@ func (d *decoder) settleTimeout(marks written, interval time.Duration, timeout *
 	if *timeout <= interval {
 		return
 	}
-	if at, ok := marks["timeout"]; ok {
+	if at := marks.at("timeout"); at != nil {
 		d.problems.add(at, brief(*timeout), "must not be longer than the interval, %s", brief(interval))
 	}
 	*timeout = interval
@@ -229,13 +320,13 @@ func (d *decoder) settleDark(p *probing) {
 	if p.expect != prefix.ExpectSeen || p.darkAfter == 0 {
 		return
 	}
-	at, ok := p.written["dark_after"]
-	for _, key := range []string{"expect", "icmp", "tcp"} {
-		if !ok {
-			at, ok = p.written[key]
+	var at *place
+	for _, key := range []string{"dark_after", "expect", "icmp", "tcp"} {
+		if at == nil {
+			at = p.written.at(key)
 		}
 	}
-	if !ok {
+	if at == nil {
 		return // inherited as a whole, and noted there
 	}
 	slowest := func(kind string, after uint8, interval time.Duration) {

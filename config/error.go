@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// maxErrors bounds the memory of a hopeless file; nobody reads more than this.
-	maxErrors = 10_000
+	// maxErrors bounds what a hopeless file costs: reading stops at it. It is two screens of a
+	// terminal, and that many mistakes mostly have one cause.
+	maxErrors = 50
 	// maxValue is how many bytes of a wrong value an error repeats: enough to find
 	// it again, short enough for one line of a terminal.
 	maxValue = 80
@@ -19,14 +20,16 @@ const (
 
 // Error is one mistake in one file.
 type Error struct {
-	File string
-	Line int // from 1, which also stands for the file as a whole
+	File string `json:"file"`
+	Line int    `json:"line"` // from 1, which also stands for the file as a whole
+	// Column is where in the line, in characters from 1; 0: the line as a whole.
+	Column int `json:"column,omitempty"`
 	// Path is the key, such as prefixes[0].prefix; empty: the file as a whole.
-	Path string
+	Path string `json:"path,omitempty"`
 	// Value is what is written there, shortened to 80 bytes; empty: not repeated.
-	Value string
+	Value string `json:"value,omitempty"`
 	// Message says what is wrong and what is allowed.
-	Message string
+	Message string `json:"message"`
 }
 
 // Error returns one line: FILE:LINE: PATH: "VALUE": MESSAGE.
@@ -64,77 +67,51 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// place is where something is written.
-type place struct {
-	file string
-	line int
-	path string
-}
-
-// String returns FILE:LINE.
-func (p place) String() string {
-	return p.file + ":" + strconv.Itoa(p.line)
-}
-
-// key returns the place of a key of the map at p. A name that would not read as part
-// of a path is quoted.
-func (p place) key(name string, line int) place {
-	plain := name != "" && strings.IndexFunc(name, func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.:/", r)
-	}) < 0
-	switch {
-	case !plain:
-		p.path += "[" + strconv.Quote(shorten(name)) + "]"
-	case p.path == "":
-		p.path = shorten(name)
-	default:
-		p.path += "." + shorten(name)
-	}
-	p.line = line
-	return p
-}
-
-// index returns the place of an element of the list at p.
-func (p place) index(i, line int) place {
-	p.path += "[" + strconv.Itoa(i) + "]"
-	p.line = line
-	return p
-}
-
 // problems collects the mistakes of all files of one configuration.
 type problems struct {
-	list    Errors
-	dropped int
+	list Errors
 }
 
 // add notes a mistake at a place.
-func (p *problems) add(at place, value, format string, args ...any) {
-	if len(p.list) >= maxErrors {
-		p.dropped++
+func (p *problems) add(at *place, value, format string, args ...any) {
+	if p.full() {
 		return
 	}
-	p.list = append(p.list, Error{
-		File: at.file, Line: at.line, Path: at.path,
-		Value: shorten(value), Message: fmt.Sprintf(format, args...),
-	})
+	p.list = append(p.list, newError(at, value, format, args...))
 }
+
+// newError returns what is wrong at a place.
+func newError(at *place, value, format string, args ...any) Error {
+	return Error{
+		File: at.file(), Line: int(at.line), Column: int(at.column), Path: at.path(),
+		Value: shorten(value), Message: fmt.Sprintf(format, args...),
+	}
+}
+
+// full says that no further mistake is noted, so that there is no use in looking for any.
+func (p *problems) full() bool { return len(p.list) >= maxErrors }
 
 // err returns everything that was noted, sorted and each once, or nil.
 func (p *problems) err() error {
 	if len(p.list) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(p.list, func(a, b Error) int {
+	list := inFileOrder(p.list)
+	if p.full() {
+		last := list[len(list)-1]
+		list = append(list, Error{File: last.File, Line: last.Line, Message: fmt.Sprintf("stopped after %d mistakes: there may be more", maxErrors)})
+	}
+	return list
+}
+
+// inFileOrder sorts mistakes or warnings, and leaves out what is there twice.
+func inFileOrder(list Errors) Errors {
+	slices.SortStableFunc(list, func(a, b Error) int {
 		return cmp.Or(
 			cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line),
 			cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message), cmp.Compare(a.Value, b.Value))
 	})
-	list := slices.Compact(p.list)
-	if p.dropped > 0 {
-		last := list[len(list)-1]
-		list = append(list, Error{File: last.File, Line: last.Line, Message: fmt.Sprintf("%d more mistakes are not shown", p.dropped)})
-	}
-	return list
+	return slices.Compact(list)
 }
 
 // shorten cuts a value to maxValue bytes, at the border of a character.

@@ -32,9 +32,10 @@ const (
 
 // Flow is what one kind of probe sends and, when everything answers, receives.
 type Flow struct {
-	Probes           int     // how many things are probed: addresses, ports or routes
-	PacketsPerSecond float64 // sent
-	BitsOut, BitsIn  float64 // per second, of IP packets
+	Probes           int     `json:"probes"`              // how many things are probed: addresses, ports or routes
+	PacketsPerSecond float64 `json:"packets_per_second"`  // sent
+	BitsOut          float64 `json:"bits_per_second_out"` // of IP packets
+	BitsIn           float64 `json:"bits_per_second_in"`
 }
 
 // plus returns the sum of two flows.

@@ -96,8 +96,14 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	for _, text := range shapes() {
+		f.Add([]byte(text))
+	}
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if got, nodes := countValues(data), nodesOf(data); got < nodes {
+			t.Errorf("counted %d values, there are %d", got, nodes)
+		}
 		c, err := Parse(filepath.Join(dir, "fuzz.yml"), data)
 		if err == nil {
 			checkInvariants(t, c)

@@ -69,7 +69,7 @@ func newSchema() *schema {
 			s.defaults[i].allowed += "; no `addresses` here"
 		}
 	}
-	s.entry = append(entryKeys(), probingKeys(s, func(e *entry) *probing { return &e.probing })...)
+	s.entry = append(entryKeys(), probingKeys(s, (*entry).own)...)
 	for i := range s.entry[len(s.entry)-len(s.defaults):] {
 		k := &s.entry[len(s.entry)-len(s.defaults)+i]
 		k.def, k.preset = "as in `defaults`", nil
@@ -83,25 +83,32 @@ func (s *schema) fileKeys() []key[document] {
 		section("limits", "What the exporter may at most do.", s.limits,
 			func(d *document) (*limits, *written) { return &d.limits, &d.limits.written }, nil),
 		{
-			row: row{"defaults", "map", "see `defaults`", "", "How addresses are probed where their prefix says nothing else."},
-			decode: func(d *decoder, n *yaml.Node, at place, into *document) {
+			row:  row{"defaults", "map", "see `defaults`", "", "How addresses are probed where their prefix says nothing else."},
+			json: orNothing(reference("defaults")),
+			decode: func(d *decoder, n *yaml.Node, at *place, into *document) {
 				d.defaultsOf(n, at, &into.defaults)
 			},
 			preset: func(d *decoder, into *document) { preset(d, s.defaults, &into.defaults) },
 		},
 		{
 			row: row{"tenants", "map of name to map", "see `tenants.NAME`", "", "Who may see prefixes, by the client certificate they present."},
-			decode: func(d *decoder, n *yaml.Node, at place, into *document) {
+			json: orNothing(object{
+				"type": "object", "additionalProperties": orNothing(reference("tenant")),
+				"propertyNames": tenantName().schema.json(),
+			}),
+			decode: func(d *decoder, n *yaml.Node, at *place, into *document) {
 				into.tenants = d.tenants(n, at)
 			},
 		},
 		{
-			row: row{"prefixes", "list of map", "see `prefixes[]`", "", "What is probed."},
-			decode: func(d *decoder, n *yaml.Node, at place, into *document) {
-				into.entries = d.entries(n, at, &into.defaults)
+			row:  row{"prefixes", "list of map or prefix", "see `prefixes[]`; a prefix alone has the defaults", "", "What is probed."},
+			json: orNothing(reference("prefixes")),
+			decode: func(d *decoder, n *yaml.Node, at *place, into *document) {
+				d.limit = into.limits.PacketsPerSecond
+				into.entries = d.entriesOf(n, at, &into.defaults)
 			},
 		},
-		many("prefix_files", text(1, 4096, ""), 0, maxFiles, "",
+		many("prefix_files", freeText(1, 4096, ""), 0, maxFiles, "",
 			"Files that hold further lists of prefixes; a path is relative to this file and may contain `*`, `?` and `[…]`.",
 			func(d *document) *[]item[string] { return &d.files }),
 	}
@@ -151,7 +158,7 @@ func icmpKeys() []key[icmpGroup] {
 			func(g *icmpGroup) *int { return &g.Size }),
 		one("ttl", integer[uint8](1, 255), "64", "Time to live, or hop limit, of an echo request.",
 			func(g *icmpGroup) *uint8 { return &g.TTL }),
-		one("tos", integer[uint8](0, 255), "0", "Type of service, or traffic class: DSCP in the upper six bits.",
+		one("tos", hexadecimal[uint8](0, 255), "0", "Type of service, or traffic class: DSCP in the upper six bits.",
 			func(g *icmpGroup) *uint8 { return &g.TOS }),
 		one("down_after", integer[uint8](1, 255), "3", "How many echo requests in a row must be lost before an address is down.",
 			func(g *icmpGroup) *uint8 { return &g.downAfter }),
@@ -216,7 +223,7 @@ func histogramKeys() []key[histogramGroup] {
 
 func tenantKeys() []key[tenant] {
 	return []key[tenant]{
-		many("certificates", text(1, 256, ""), 0, maxCerts, "", "Names of client certificates: the subject's common name, or any subject alternative name.",
+		many("certificates", freeText(1, 256, ""), 0, maxCerts, "", "Names of client certificates: the subject's common name, or any subject alternative name.",
 			func(t *tenant) *[]item[string] { return &t.certificates }),
 		one("all", boolean(), "false", "Whether this tenant may see all prefixes.",
 			func(t *tenant) *bool { return &t.All }),
@@ -228,35 +235,36 @@ func entryKeys() []key[entry] {
 		one("prefix", cidr(), "", "The addresses to probe. Required; IPv4 shorter than /24 is split into /24s, longer is part of its /24.",
 			func(e *entry) *netip.Prefix { return &e.prefix }),
 		many("addresses", address(), 1, prefix.BlockSize, "", "Probe only these addresses of the prefix; required for IPv6 prefixes shorter than /120.",
-			func(e *entry) *[]item[netip.Addr] { return &e.addresses }),
+			func(e *entry) *[]item[netip.Addr] { return &e.more().addresses }),
 		many("exclude", part(), 0, maxExclude, "", "Addresses and prefixes inside the prefix that are not probed.",
-			func(e *entry) *[]item[netip.Prefix] { return &e.exclude }),
-		one("name", text(0, 128, ""), "", "What the prefix is called.",
+			func(e *entry) *[]item[netip.Prefix] { return &e.more().exclude }),
+		one("name", freeText(0, 128, ""), "", "What the prefix is called.",
 			func(e *entry) *string { return &e.name }),
-		one("router", text(0, 128, ""), "", "The edge it hangs on.",
-			func(e *entry) *string { return &e.router }),
+		one("router", freeText(0, 128, ""), "", "The edge it hangs on.",
+			func(e *entry) *string { return &e.more().router }),
 		one("nominal_rtt", duration(time.Millisecond, 10*time.Second, ""), "",
 			"The reference of the colour scale; without it the lowest one-minute median of the prefix in the last 24 hours.",
-			func(e *entry) *time.Duration { return &e.nominalRTT }),
+			func(e *entry) *time.Duration { return &e.more().nominalRTT }),
 		many("tenants", tenantName(), 0, maxTenants, "", "Who may see it; each must be declared if any tenant is declared.",
-			func(e *entry) *[]item[string] { return &e.tenants }),
-		dictionary("labels", "map of label name to text", text(0, 256, ""), maxLabels,
-			"Prometheus label names, not beginning with `__`, not prefix, name, router, tenants",
-			"Further labels of `prefix_info`.", checkLabel,
-			func(e *entry) *map[string]item[string] { return &e.labels }),
-		dictionary("names", "map of address to text", text(1, 128, ""), maxTargets, "addresses that are probed; text of 1 to 128 characters",
-			"What single addresses are called.", func(string) string { return "" },
-			func(e *entry) *map[string]item[string] { return &e.names }),
+			func(e *entry) *[]item[string] { return &e.more().tenants }),
+		dictionary("labels", "map of label name to text", freeText(0, 256, ""),
+			choices{maxLabels, "Prometheus label names, not beginning with `__`, not prefix, name, router, tenants", checkLabel, jsonLabels()},
+			"Further labels of `prefix_info`.",
+			func(e *entry) *map[string]item[string] { return &e.more().labels }),
+		dictionary("names", "map of address to text", freeText(1, 128, ""),
+			choices{maxTargets, "addresses that are probed; text of 1 to 128 characters", func(string) string { return "" }, address().schema.json()},
+			"What single addresses are called.",
+			func(e *entry) *map[string]item[string] { return &e.more().names }),
 		one("source", address(), "", "The source address of everything sent to this prefix, of the same family; without it the kernel chooses.",
-			func(e *entry) *netip.Addr { return &e.source }),
+			func(e *entry) *netip.Addr { return &e.more().source }),
 		one("interface", device(), "", "The interface or VRF through which this prefix is probed; without it the kernel chooses.",
-			func(e *entry) *string { return &e.iface }),
+			func(e *entry) *string { return &e.more().iface }),
 	}
 }
 
 // tenantName is the name of a tenant. The label tenants of prefix_info separates
 // names by commas, so a name cannot contain one.
-func tenantName() codec[string] { return text(1, 64, ",") }
+func tenantName() codec[string] { return freeText(1, 64, ",") }
 
 // checkLabel says what is wrong with the name of an extra label, or nothing.
 func checkLabel(name string) string {

@@ -131,7 +131,7 @@ func collect(written map[string]bool, section string, n *yaml.Node) {
 
 func TestReferenceConfigurationShowsTheDefaults(t *testing.T) {
 	want, got := &document{}, &document{}
-	d := &decoder{schema: newSchema(), problems: &problems{}}
+	d := newLoader(t.Context(), true).decoder
 	preset(d, d.schema.file, want)
 	data, err := os.ReadFile("../prefix_exporter.example.yml")
 	if err != nil {
@@ -145,7 +145,7 @@ func TestReferenceConfigurationShowsTheDefaults(t *testing.T) {
 		t.Errorf("limits: want %v, got %v", want.limits.Limits, got.limits.Limits)
 	}
 	block := func(p probing) string {
-		e := entry{probing: p}
+		e := entry{extras: &extras{}, probing: &p}
 		b := e.block(e.prefix)
 		s := e.settings()
 		return fmt.Sprintf("%+v %+v %+v %+v %+v", b.Block, *b.Trace, s.ICMP, *s.TCP, e.probes())
@@ -156,8 +156,8 @@ func TestReferenceConfigurationShowsTheDefaults(t *testing.T) {
 }
 
 func TestDefaultsAreValid(t *testing.T) {
-	p := &problems{}
-	d := &decoder{schema: newSchema(), problems: p}
+	d := newLoader(t.Context(), true).decoder
+	p := d.problems
 	doc := &document{}
 	preset(d, d.schema.file, doc)
 	d.settle(&doc.defaults, &doc.defaults)
@@ -175,8 +175,8 @@ func TestExamplesOfTheDocumentationAreValid(t *testing.T) {
 	parsed := 0
 	for _, block := range blocks {
 		block, _, _ = strings.Cut(block, "```")
-		p := &problems{}
-		d := &decoder{schema: newSchema(), problems: p}
+		d := newLoader(t.Context(), true).decoder
+		p := d.problems
 		switch {
 		case strings.HasPrefix(block, "- "):
 			entries := d.list("example", []byte(block), &probing{})

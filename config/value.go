@@ -2,15 +2,11 @@ package config
 
 import (
 	"fmt"
-	"math"
-	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v3"
 )
 
@@ -20,26 +16,42 @@ type codec[E any] struct {
 	typ     string // for the documentation: "integer"
 	allowed string // for the documentation: "1 to 255"
 	want    string // for an error: "an integer between 1 and 255"
-	// parse reads a scalar that is not null. It returns false when it is not as wanted,
-	// and then, where there is more to say than that, what is the matter.
-	parse func(n *yaml.Node) (E, string, bool)
+	schema  jsonType
+	// parse reads what is written, whatever YAML would take it for. It returns false when it is not as
+	// wanted, and then, where there is more to say than that, what is the matter.
+	parse func(s string) (E, string, bool)
+	// show writes a value as it would be written; nil: as fmt does.
+	show func(E) string
 }
 
 // read decodes n or notes what is wrong with it.
-func (c codec[E]) read(d *decoder, n *yaml.Node, at place) (item[E], bool) {
+func (c codec[E]) read(d *decoder, n *yaml.Node, at *place) (item[E], bool) {
 	n, ok := d.scalar(n, at, c.want)
 	if !ok {
 		return item[E]{}, false
 	}
-	v, why, ok := c.parse(n)
+	v, why, ok := c.parse(n.Value)
 	if !ok {
+		if text := trimmed(n.Value); text != n.Value {
+			if _, _, ok := c.parse(text); ok {
+				why = fmt.Sprintf("must not have white space around it: write %s", text)
+			}
+		}
 		if why == "" {
 			why = "must be " + c.want
 		}
 		d.problems.add(at, n.Value, "%s", why)
 		return item[E]{}, false
 	}
-	return item[E]{value: v, text: n.Value, at: at}, true
+	return item[E]{value: v, text: n.Value, at: *at}, true
+}
+
+// string writes a value.
+func (c codec[E]) string(v E) string {
+	if c.show != nil {
+		return c.show(v)
+	}
+	return fmt.Sprint(v)
 }
 
 // integer is a whole number in a range that fits N.
@@ -48,25 +60,51 @@ func integer[N ~int | ~uint8 | ~uint16](least, most N) codec[N] {
 		typ:     "integer",
 		allowed: fmt.Sprintf("%d to %d", least, most),
 		want:    fmt.Sprintf("an integer between %d and %d", least, most),
-		parse: func(n *yaml.Node) (N, string, bool) {
-			var v int64
-			if n.ShortTag() != "!!int" || n.Decode(&v) != nil || v < int64(least) || v > int64(most) {
-				return 0, "", false
-			}
-			return N(v), "", true
+		schema:  jsonNumber{least: float64(least), most: float64(most), whole: true, pattern: `^\+?(?:0|[1-9][0-9]*)$`},
+		parse: func(s string) (N, string, bool) {
+			v, why, ok := parseInteger(s, int64(least), int64(most), false)
+			return N(v), why, ok
 		},
 	}
+}
+
+// hexadecimal is an integer that people also write in hexadecimal.
+func hexadecimal[N ~uint8](least, most N) codec[N] {
+	c := integer(least, most)
+	c.allowed += fmt.Sprintf(", or %#x to %#x", least, most)
+	c.schema = jsonNumber{least: float64(least), most: float64(most), whole: true, pattern: `^(?:\+?(?:0|[1-9][0-9]*)|0[xX][0-9A-Fa-f]+)$`}
+	c.parse = func(s string) (N, string, bool) {
+		v, why, ok := parseInteger(s, int64(least), int64(most), true)
+		return N(v), why, ok
+	}
+	return c
 }
 
 // boolean is true or false.
 func boolean() codec[bool] {
 	return codec[bool]{
 		typ: "boolean", allowed: "true, false", want: "true or false",
-		parse: func(n *yaml.Node) (v bool, why string, ok bool) {
-			return v, "", n.ShortTag() == "!!bool" && n.Decode(&v) == nil
+		schema: jsonChoice{"true", "false", "True", "False", "TRUE", "FALSE"},
+		parse: func(s string) (v bool, why string, ok bool) {
+			switch s {
+			case "true", "True", "TRUE":
+				return true, "", true
+			case "false", "False", "FALSE":
+				return false, "", true
+			}
+			switch strings.ToLower(s) {
+			case "yes", "on", "y", "1":
+				return false, "must be true or false: write true", false
+			case "no", "off", "n", "0":
+				return false, "must be true or false: write false", false
+			}
+			return false, "", false
 		},
 	}
 }
+
+// durationPattern is what a duration looks like, of Go or of Prometheus.
+const durationPattern = `^\+?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h|d|w|y))+$`
 
 // duration is a length of time with a unit. zero says what 0 means; empty: 0 is not allowed.
 func duration(least, most time.Duration, zero string) codec[time.Duration] {
@@ -74,39 +112,21 @@ func duration(least, most time.Duration, zero string) codec[time.Duration] {
 		typ:     "duration",
 		allowed: brief(least) + " to " + brief(most),
 		want:    fmt.Sprintf("a duration between %s and %s", brief(least), brief(most)),
+		schema:  jsonText{pattern: durationPattern, zero: zero != ""},
+		show:    brief,
 	}
 	if zero != "" {
 		c.allowed += ", or 0: " + zero
 		c.want += ", or 0: " + zero
 	}
-	c.parse = func(n *yaml.Node) (time.Duration, string, bool) {
-		if _, err := strconv.ParseFloat(n.Value, 64); err == nil && n.Value != "0" {
-			return 0, fmt.Sprintf("needs a unit, such as %[1]sms or %[1]ss: must be ", strings.TrimSpace(n.Value)) + c.want, false
+	c.parse = func(s string) (time.Duration, string, bool) {
+		if why, is := withoutUnit(s); is {
+			return 0, why + ": must be " + c.want, false
 		}
-		v, err := parseDuration(n.Value)
-		if err != nil {
-			return 0, "", false
-		}
-		return v, "", v >= least && v <= most || v == 0 && zero != ""
+		v, why, ok := readDuration(s)
+		return v, why, ok && (v >= least && v <= most || v == 0 && zero != "")
 	}
 	return c
-}
-
-// parseDuration accepts Go's durations (1m30s, 1.5h, 250us) and Prometheus' (1d, 2w).
-func parseDuration(s string) (time.Duration, error) {
-	if v, err := time.ParseDuration(s); err == nil {
-		return v, nil
-	}
-	v, err := model.ParseDuration(s)
-	return time.Duration(v), err
-}
-
-// brief writes a duration as a person would: 1m, not 1m0s.
-func brief(d time.Duration) string {
-	if d%time.Millisecond == 0 {
-		return model.Duration(d).String()
-	}
-	return d.String()
 }
 
 // seconds is a bound of a histogram: a number of seconds or a duration.
@@ -115,20 +135,10 @@ func seconds(least, most time.Duration) codec[float64] {
 		typ:     "seconds or duration",
 		allowed: brief(least) + " to " + brief(most),
 		want:    fmt.Sprintf("a number of seconds or a duration between %s and %s", brief(least), brief(most)),
-		parse: func(n *yaml.Node) (v float64, why string, ok bool) {
-			switch n.ShortTag() {
-			case "!!int", "!!float":
-				if n.Decode(&v) != nil || math.IsNaN(v) {
-					return 0, "", false
-				}
-			default:
-				dur, err := parseDuration(n.Value)
-				if err != nil {
-					return 0, "", false
-				}
-				v = dur.Seconds()
-			}
-			return v, "", v >= least.Seconds() && v <= most.Seconds()
+		schema:  jsonNumber{least: least.Seconds(), most: most.Seconds(), pattern: durationPattern + `|^\+?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$`},
+		parse: func(s string) (float64, string, bool) {
+			v, why, ok := parseSeconds(s)
+			return v, why, ok && v >= least.Seconds() && v <= most.Seconds()
 		},
 	}
 }
@@ -144,36 +154,43 @@ func words[W fmt.Stringer](all ...W) codec[W] {
 		typ:     "word",
 		allowed: strings.Join(names, ", "),
 		want:    strings.Join(names[:last], ", ") + " or " + names[last],
-		parse: func(n *yaml.Node) (w W, why string, ok bool) {
+		schema:  jsonChoice(names),
+		parse: func(s string) (w W, why string, ok bool) {
 			for i, name := range names {
-				if n.Value == name {
+				if s == name {
 					return all[i], "", true
 				}
 			}
-			return w, "", false
+			if near := Nearest(s, names); near != "" {
+				why = fmt.Sprintf("must be %s or %s: did you mean %s?", strings.Join(names[:last], ", "), names[last], near)
+			}
+			return w, why, false
 		},
 	}
 }
 
-// text is free text on one line. not is a string of characters that may not occur. Numbers and the like are taken as they are written.
-func text(least, most int, not string) codec[string] {
-	c := codec[string]{typ: "text"}
+// freeText is text on one line, of any characters but those in not. Numbers and the like are taken as they are written.
+func freeText(least, most int, not string) codec[string] {
+	c := codec[string]{typ: "text", schema: jsonText{least: least, most: most, not: not, free: true}}
 	c.allowed = fmt.Sprintf("%d to %d characters", least, most)
 	c.want = fmt.Sprintf("%d to %d printable characters", least, most)
 	if not != "" {
 		c.allowed += " without `" + not + "`"
 		c.want += fmt.Sprintf(" without %q", not)
 	}
-	c.parse = func(n *yaml.Node) (string, string, bool) {
-		switch n.ShortTag() {
-		case "!!str", "!!int", "!!float", "!!bool", "!!timestamp":
-		default:
-			return "", "", false
+	c.parse = func(s string) (string, string, bool) {
+		length := utf8.RuneCountInString(s)
+		i := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) || strings.ContainsRune(not, r) })
+		switch {
+		case length < least && length == 0:
+			return "", "must not be empty: must be " + c.want, false
+		case length < least || length > most:
+			return "", fmt.Sprintf("has %d characters: must be %s", length, c.want), false
+		case i >= 0:
+			r, _ := utf8.DecodeRuneInString(s[i:])
+			return "", fmt.Sprintf("has the character %q: must be %s", r, c.want), false
 		}
-		length := utf8.RuneCountInString(n.Value)
-		unprintable := func(r rune) bool { return !unicode.IsGraphic(r) }
-		return n.Value, "", length >= least && length <= most && utf8.ValidString(n.Value) &&
-			strings.IndexFunc(n.Value, unprintable) < 0 && !strings.ContainsAny(n.Value, not)
+		return s, "", true
 	}
 	return c
 }
@@ -183,84 +200,11 @@ func text(least, most int, not string) codec[string] {
 func device() codec[string] {
 	return codec[string]{
 		typ: "text", allowed: "1 to 15 bytes, no `/`, no white space",
-		want: "the name of an interface: 1 to 15 bytes, no slash, no white space",
-		parse: func(n *yaml.Node) (string, string, bool) {
+		want:   "the name of an interface: 1 to 15 bytes, no slash, no white space",
+		schema: jsonText{least: 1, most: 15, not: `/ \t`, free: true},
+		parse: func(s string) (string, string, bool) {
 			bad := func(r rune) bool { return r == '/' || unicode.IsSpace(r) || !unicode.IsGraphic(r) }
-			return n.Value, "", len(n.Value) >= 1 && len(n.Value) <= 15 && strings.IndexFunc(n.Value, bad) < 0
+			return s, "", len(s) >= 1 && len(s) <= 15 && strings.IndexFunc(s, bad) < 0
 		},
 	}
-}
-
-// address is an IPv4 or IPv6 address without a zone.
-func address() codec[netip.Addr] {
-	return codec[netip.Addr]{
-		typ: "address", allowed: "IPv4 or IPv6, no zone", want: "an IPv4 or IPv6 address",
-		parse: func(n *yaml.Node) (netip.Addr, string, bool) { return parseAddr(n.Value) },
-	}
-}
-
-func parseAddr(s string) (netip.Addr, string, bool) {
-	a, err := netip.ParseAddr(s)
-	switch {
-	case err != nil:
-		return netip.Addr{}, "", false
-	case a.Zone() != "":
-		return netip.Addr{}, fmt.Sprintf("must be an address without a zone: write %s, and interface: %s beside the prefix", a.WithZone(""), a.Zone()), false
-	case a.Is4In6():
-		return netip.Addr{}, fmt.Sprintf("must not be an IPv4 address in IPv6: write %s", a.Unmap()), false
-	}
-	return a, "", true
-}
-
-// Masks. Shorter IPv4 masks than 8 belong to nobody. A longer IPv6 mask than 119 has
-// at most the 256 addresses of one block; shorter ones need a list of addresses.
-const (
-	minMask      = 8
-	minWholeMask = 120
-)
-
-// cidr is a prefix without host bits.
-func cidr() codec[netip.Prefix] {
-	return codec[netip.Prefix]{
-		typ:     "prefix",
-		allowed: fmt.Sprintf("IPv4 /%d to /32; IPv6 /%d to /128, or /%d to /128 with `addresses`", minMask, minWholeMask, minMask),
-		want:    "a prefix, such as 192.0.2.0/24",
-		parse:   func(n *yaml.Node) (netip.Prefix, string, bool) { return parsePrefix(n.Value, minMask) },
-	}
-}
-
-// part is a prefix of any length, or a single address.
-func part() codec[netip.Prefix] {
-	return codec[netip.Prefix]{
-		typ: "address or prefix", allowed: "inside the prefix", want: "an address or a prefix",
-		parse: func(n *yaml.Node) (netip.Prefix, string, bool) {
-			if !strings.Contains(n.Value, "/") {
-				a, why, ok := parseAddr(n.Value)
-				if !ok {
-					return netip.Prefix{}, why, false
-				}
-				return netip.PrefixFrom(a, a.BitLen()), "", true
-			}
-			return parsePrefix(n.Value, 0)
-		},
-	}
-}
-
-func parsePrefix(s string, least int) (netip.Prefix, string, bool) {
-	before, after, slash := strings.Cut(s, "/")
-	addr, why, ok := parseAddr(before)
-	if !ok {
-		return netip.Prefix{}, why, false
-	}
-	if !slash {
-		return netip.Prefix{}, fmt.Sprintf("must have a mask, such as %s/%d", addr, addr.BitLen()), false
-	}
-	p, err := netip.ParsePrefix(addr.String() + "/" + after)
-	if err != nil || p.Bits() < least {
-		return netip.Prefix{}, fmt.Sprintf("mask must be between %d and %d", least, addr.BitLen()), false
-	}
-	if p != p.Masked() {
-		return netip.Prefix{}, fmt.Sprintf("must not have host bits: write %s for the whole prefix, or %s/%d for the address", p.Masked(), addr, addr.BitLen()), false
-	}
-	return p, "", true
 }

@@ -65,7 +65,12 @@ type Panel struct {
 	Targets       []Target
 	FieldConfig   json.RawMessage `json:"fieldConfig"`
 	Options       json.RawMessage `json:"options"`
-	Panels        []Panel         `json:"panels"` // of a collapsed row
+	// Transformations make of the answers what a table shows.
+	Transformations []struct {
+		ID      string          `json:"id"`
+		Options json.RawMessage `json:"options"`
+	} `json:"transformations"`
+	Panels []Panel `json:"panels"` // of a collapsed row
 }
 
 // Place is where a panel is, in 24 columns and rows of 38 pixels.

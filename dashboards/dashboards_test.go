@@ -196,6 +196,14 @@ func TestEveryLinkLeadsSomewhereAndTellsItWhatItHasToKnow(t *testing.T) {
 			if !strings.Contains(u.RawQuery, "${ds:queryparam}") {
 				t.Errorf("%s: forgets the data source", m[1])
 			}
+			if !strings.Contains(u.RawQuery, "${router:queryparam}") {
+				t.Errorf("%s: forgets the router", m[1])
+			}
+			// The wall has many prefixes, all others one or none.
+			one := func(uid string) bool { return slices.Contains(variables[uid], "prefix") && uid != "prefix-wall" }
+			if one(d.UID) && one(uid) && !regexp.MustCompile(`\$\{prefix:queryparam\}|var-prefix=`).MatchString(u.RawQuery) {
+				t.Errorf("%s: forgets the prefix", m[1])
+			}
 			for _, set := range regexp.MustCompile(`(?:^|&)(?:var-(\w+)=|\$\{(\w+):queryparam\})`).FindAllStringSubmatch(u.RawQuery, -1) {
 				if name := set[1] + set[2]; !slices.Contains(variables[uid], name) {
 					t.Errorf("%s: %s has no variable %s", m[1], uid, name)
@@ -230,6 +238,65 @@ func TestLinksToOtherDashboardsKeepTheTime(t *testing.T) {
 			// includeVars would hand the many prefixes of the wall to a page of one.
 			if !l.KeepTime || l.IncludeVars {
 				t.Errorf("%s: keepTime is %v, includeVars %v", l.URL, l.KeepTime, l.IncludeVars)
+			}
+		}
+	})
+}
+
+// The first data source by its name need not be the one that has the exporter.
+func TestTheDefaultDataSourceIsChosenAtFirst(t *testing.T) {
+	each(t, func(t *testing.T, d Dashboard) {
+		text, err := Text(d.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var raw struct {
+			Templating struct {
+				List []struct {
+					Name    string
+					Current any
+				}
+			}
+		}
+		if err := json.Unmarshal(text, &raw); err != nil {
+			t.Fatal(err)
+		}
+		want := any(map[string]any{"selected": true, "text": "default", "value": "default"})
+		if diff := cmp.Diff(want, raw.Templating.List[0].Current); diff != "" {
+			t.Errorf("the data source (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// 9.4 shows the links of a heatmap's data nowhere, and newer ones only in a tooltip: the title has to lead there too.
+func TestTitlesOfHeatmapsLeadWhereTheirDataDoes(t *testing.T) {
+	each(t, func(t *testing.T, d Dashboard) {
+		for _, p := range d.AllPanels() {
+			for i, f := range fields(t, p) {
+				if p.Type != "heatmap" || i > 0 || len(f.Links) == 0 {
+					continue
+				}
+				if len(p.Links) != 1 || strings.Split(p.Links[0].URL, "?")[0] != strings.Split(f.Links[0].URL, "?")[0] {
+					t.Errorf("panel %d %q: its title leads to %v, its data to %v", p.ID, p.Title, p.Links, f.Links)
+				}
+			}
+		}
+	})
+}
+
+// What names a prefix or an address leads to it.
+func TestWhatNamesAPrefixLeadsThere(t *testing.T) {
+	each(t, func(t *testing.T, d Dashboard) {
+		for _, p := range d.AllPanels() {
+			if p.Type != "status-history" && p.Type != "stat" && p.Type != "table" {
+				continue
+			}
+			for _, q := range p.Targets {
+				labels := p.Type != "table" && (strings.Contains(q.Legend, "{{name}}") || strings.Contains(q.Legend, "{{t}}") || strings.Contains(q.Legend, "{{prefix}}") || strings.Contains(q.Legend, "{{h}}"))
+				named := labels && p.ID != 1 || p.Type == "table" && slices.Contains(columns(t, p), "Prefix")
+				if named && !slices.ContainsFunc(fields(t, p), func(f field) bool { return len(f.Links) > 0 }) {
+					t.Errorf("panel %d %q %s: leads nowhere", p.ID, p.Title, q.RefID)
+				}
 			}
 		}
 	})

@@ -36,6 +36,11 @@ func TestVariablesPickTheirValues(t *testing.T) {
 		ResultText("prefix_info", map[string]string{"name": "PAR-1", "prefix": "192.0.2.0/24", "site_prefix": "no", "t": "PAR-1  192.0.2.0/24", "tenants": ",a,"}, "1", "1700000000000"),
 		ResultText("prefix_info", map[string]string{"name": "", "prefix": "2001:db8::/120", "a_prefix": "no", "t": "  2001:db8::/120"}, "1", "1700000000000"),
 	}
+	addresses := []string{
+		ResultText("", map[string]string{"a": ".017", "ip": "192.0.2.17"}, "1", "1700000000000"),
+		ResultText("", map[string]string{"a": ":01f", "ip": "2001:db8::1f"}, "1", "1700000000000"),
+		ResultText("", map[string]string{"a": ":000", "ip": "2001:db8:1::"}, "1", "1700000000000"),
+	}
 	find := func(uid, name string) Variable {
 		for _, d := range load(t) {
 			for _, v := range d.Templating.List {
@@ -53,8 +58,8 @@ func TestVariablesPickTheirValues(t *testing.T) {
 		want      []Option
 	}{
 		{"prefix-24", "prefix", infos, []Option{{"PAR-1  192.0.2.0/24", "192.0.2.0/24"}, {"  2001:db8::/120", "2001:db8::/120"}}},
-		{"prefix-24", "net", []string{"192.0.2.0/24", "2001:db8::/120"}, []Option{{"192.0.2.", "192.0.2."}, {"2001:db8::", "2001:db8::"}}},
-		{"prefix-ip", "ip", []string{"192.0.2.17", "2001:db8::1f"}, []Option{{"17", "192.0.2.17"}, {"1f", "2001:db8::1f"}}},
+		{"prefix-24", "net", []string{"192.0.2.0/24", "2001:db8::/120"}, []Option{{"192.0.2", "192.0.2"}, {"2001:db8:", "2001:db8:"}}},
+		{"prefix-ip", "ip", addresses, []Option{{".017", "192.0.2.17"}, {":01f", "2001:db8::1f"}, {":000", "2001:db8:1::"}}},
 	} {
 		got, err := find(c.uid, c.name).Pick(c.raw)
 		if err != nil {

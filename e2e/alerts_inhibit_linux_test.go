@@ -26,6 +26,13 @@ func of(name, severity, instance, prefix, tenant, ip string) labels {
 	return l
 }
 
+// probing returns an alert about a kind of probe of an exporter.
+func probing(name, severity, instance, probe string) labels {
+	l := of(name, severity, instance, "", "", "")
+	l["probe"] = probe
+	return l
+}
+
 // TestInhibition gives alerts to Alertmanager as it is shipped, and asks which of them it
 // would not tell. It has no time to tell any: group_wait is longer than the test.
 func TestInhibition(t *testing.T) {
@@ -53,18 +60,58 @@ func TestInhibition(t *testing.T) {
 			silent: []labels{of("IPDown", "warning", "6", one, "team-a", "192.0.2.1")},
 			told:   []labels{of("IPDown", "warning", "6", one, "team-b", "192.0.2.1")},
 		},
-		"an unhealthy prober silences everything about its prefixes": {
-			source: []labels{of("ProberUnhealthy", "critical", "2", "", "", "")},
+		"an unhealthy prober silences warnings that its echoes may cause, never an outage": {
+			source: []labels{probing("ProberUnhealthyInhibitor", "none", "2", "icmp"), of("ProberUnhealthy", "critical", "2", "", "", "")},
 			silent: []labels{
-				of("PrefixDown", "critical", "2", one, "team-a", ""), of("PrefixDown", "critical", "2", other, "", ""),
-				of("IPDown", "critical", "2", one, "team-a", "192.0.2.1"), of("PrefixRouteChanged", "warning", "2", one, "team-a", ""),
+				of("PrefixLoss", "warning", "2", one, "team-a", ""), of("PrefixRTTHigh", "warning", "2", one, "team-a", ""),
+				of("PrefixRTTRising", "warning", "2", one, "team-a", ""), of("IPFlapping", "warning", "2", one, "team-a", "192.0.2.1"),
 			},
-			told: []labels{of("PrefixDown", "critical", "2 too", one, "team-a", ""), of("ReloadFailed", "warning", "2", "", "", "")},
+			told: []labels{
+				of("PrefixDown", "critical", "2", one, "team-a", ""), of("PrefixDown", "critical", "2", other, "", ""),
+				of("IPDown", "warning", "2", one, "team-b", "192.0.2.1"), of("IPTCPDown", "critical", "2", one, "team-b", "192.0.2.1"),
+				of("PrefixUnmeasured", "critical", "2", one, "team-b", ""), of("PrefixLoss", "critical", "2", other, "team-a", ""),
+				of("PrefixRouteChanged", "warning", "2", one, "team-a", ""), of("PrefixLoss", "warning", "2 too", one, "team-a", ""),
+				of("ReloadFailed", "warning", "2", "", "", ""),
+			},
 		},
-		"an exporter that is gone does, too": {
+		"trouble of traceroute silences what it says, nothing else": {
+			source: []labels{probing("ProberUnhealthyInhibitor", "none", "7", "trace")},
+			silent: []labels{of("PrefixRouteChanged", "warning", "7", one, "team-a", ""), of("PrefixRouteFlapping", "warning", "7", other, "team-a", "")},
+			told:   []labels{of("PrefixLoss", "warning", "7", one, "team-a", ""), of("PrefixDown", "critical", "7", other, "team-a", "")},
+		},
+		"trouble of TCP silences nothing": {
+			source: []labels{probing("ProberUnhealthyInhibitor", "none", "8", "tcp"), probing("ProberDoubtInhibitor", "none", "8", "tcp")},
+			told:   []labels{of("PrefixLoss", "critical", "8", one, "team-a", ""), of("IPTCPDown", "critical", "8", one, "team-a", "192.0.2.1")},
+		},
+		"a prober in doubt silences loss, which may be its own": {
+			source: []labels{probing("ProberDoubtInhibitor", "none", "9", "icmp"), probing("ProberInDoubt", "critical", "9", "icmp")},
+			silent: []labels{of("PrefixLoss", "critical", "9", one, "team-a", ""), of("PrefixLoss", "warning", "9", other, "team-a", "")},
+			told:   []labels{of("PrefixDown", "critical", "9", one, "team-a", ""), of("IPDown", "critical", "9", other, "team-a", "198.51.100.1")},
+		},
+		"a prober that is offline is one message, and outages go on": {
+			source: []labels{of("ProberOffline", "critical", "10", "", "", "")},
+			silent: []labels{
+				of("PrefixUnmeasured", "critical", "10", one, "team-a", ""), of("PrefixUnmeasured", "warning", "10", other, "team-b", ""),
+				of("PrefixLoss", "critical", "10", one, "team-a", ""), of("ProberUnhealthy", "critical", "10", "", "", ""),
+				probing("ProberInDoubt", "critical", "10", "icmp"),
+			},
+			told: []labels{of("PrefixDown", "critical", "10", one, "team-a", ""), of("PrefixUnmeasured", "critical", "10 too", one, "team-a", "")},
+		},
+		"loss of a prefix that is not measured any more is not over": {
+			source: []labels{of("PrefixUnmeasured", "critical", "11", one, "team-a", "")},
+			silent: []labels{
+				of("PrefixLoss", "critical", "11", one, "team-a", ""), of("PrefixRTTHigh", "warning", "11", one, "team-a", ""),
+				of("PrefixUnmeasured", "warning", "11", one, "team-a", ""),
+			},
+			told: []labels{of("PrefixLoss", "critical", "11", other, "team-a", ""), of("PrefixDown", "critical", "11", one, "team-a", "")},
+		},
+		"an exporter that is gone says nothing of its prefixes, nor of itself": {
 			source: []labels{of("ExporterGone", "critical", "3", "", "", "")},
-			silent: []labels{of("PrefixDown", "critical", "3", one, "team-a", ""), of("IPDown", "warning", "3", one, "team-b", "192.0.2.1")},
-			told:   []labels{of("PrefixDown", "critical", "3 too", one, "team-a", "")},
+			silent: []labels{
+				of("PrefixDown", "critical", "3", one, "team-a", ""), of("IPDown", "warning", "3", one, "team-b", "192.0.2.1"),
+				of("ProberOffline", "critical", "3", "", "", ""), of("ProberUnhealthy", "critical", "3", "", "", ""),
+			},
+			told: []labels{of("PrefixDown", "critical", "3 too", one, "team-a", ""), of("ProberUnhealthy", "critical", "3 too", "", "", "")},
 		},
 		"critical silences the same as a warning, not another address": {
 			source: []labels{of("PrefixLoss", "critical", "4", one, "team-a", ""), of("PrefixRTTHigh", "critical", "4", one, "team-a", ""), of("IPDown", "critical", "4", one, "team-a", "192.0.2.1")},

@@ -25,11 +25,19 @@ import (
 	"prefix_exporter/e2e/tools"
 )
 
-// clockless takes the times of day and the numbers of addresses out of a text: a
-// scrape may see an outage in its first second, when not all addresses are down yet.
+// clockless takes times, durations and the numbers of addresses out of a text: a
+// scrape may see an outage in its first second, when not all addresses are down yet. What crosses
+// midnight has dates.
 func clockless(text string) string {
-	text = regexp.MustCompile(`\d\d:\d\d`).ReplaceAllString(text, "HH:MM")
-	return regexp.MustCompile(`\d+/256 IPs`).ReplaceAllString(text, "N/256 IPs")
+	for _, r := range [][2]string{
+		{`(\d{1,2} [A-Z][a-z]{2} )?\b\d\d:\d\d ([A-Z]{3,5}|[+-]\d{2,4})\b`, "HH:MM ZONE"},
+		{`(\d{1,2} [A-Z][a-z]{2} )?\b\d\d:\d\d\b`, "HH:MM"},
+		{`\((\d+ h )?\d+ (min|s)\)`, "(LASTED)"},
+		{`\d+/256 IPs`, "N/256 IPs"},
+	} {
+		text = regexp.MustCompile(r[0]).ReplaceAllString(text, r[1])
+	}
+	return text
 }
 
 // shipped returns a file of the repository with some of its text replaced: addresses,

@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"net/http"
 	"net/netip"
 	"path/filepath"
@@ -36,43 +35,6 @@ func (c *chain) stumble() {
 	c.stumbler.signal(syscall.SIGSTOP)
 	time.Sleep(2 * time.Second)
 	c.stumbler.signal(syscall.SIGCONT)
-}
-
-// notToldWhileUnhealthy waits until Prometheus takes the prefix of the exporter that stumbled for
-// down, gives the prefix back, and asks Alertmanager whether it keeps silent. PrefixDown is over at most
-// 90 s later (a scrape and an evaluation, and the minute that it keeps firing). Stumbling again has the exporter
-// unhealthy for 120 s from here, and for less than three minutes in all, after which that would be told.
-// That nobody was told of either is seen at the end.
-func (c *chain) notToldWhileUnhealthy() {
-	c.t.Helper()
-	await(c.t, time.Minute, "the prefix of the exporter that stumbled is down for Prometheus", func() string {
-		if _, ok := c.prometheus.number(`ALERTS{alertname="PrefixDown",name="ROM-1",alertstate="firing"}`); !ok {
-			return "it is not"
-		}
-		return ""
-	})
-	c.stumble()
-	setRule(c.t, c.lab, silence(false, stumblerPrefix))
-	until(c.t, "Alertmanager keeps silent about it", func() string {
-		answer, err := client.Get("http://" + firstAlertmanager + `/api/v2/alerts?filter=alertname%3D%22PrefixDown%22&filter=name%3D%22ROM-1%22`)
-		if err != nil {
-			return err.Error()
-		}
-		defer answer.Body.Close()
-		var alerts []struct {
-			Status struct {
-				State       string
-				InhibitedBy []string
-			}
-		}
-		if err := json.NewDecoder(answer.Body).Decode(&alerts); err != nil {
-			return err.Error()
-		}
-		if len(alerts) != 1 || alerts[0].Status.State != "suppressed" || len(alerts[0].Status.InhibitedBy) == 0 {
-			return cmp.Diff("one that is suppressed", alerts)
-		}
-		return ""
-	})
 }
 
 // reroute changes the path to one prefix.

@@ -34,6 +34,7 @@ func (s *story) unequal(b book) (text string) {
 			lost[a.String()+" "+r.String()] = float64(account.counts[r])
 			prefixLost[block.String()+" "+r.String()] += float64(account.counts[r])
 		}
+		prefixLost[block.String()+" "+prefix.NoRoute.String()] = 0 // of addresses it begins with the first
 	}
 	compare := func(want map[string]float64, promql string, labels ...string) {
 		got := map[string]float64{}

@@ -22,18 +22,21 @@ const (
 	wellPrefix   = "192.0.2.0/24"
 	silentPrefix = "198.51.100.0/24"
 	lossyPrefix  = "203.0.113.0/24"
+	darkPrefix   = "198.18.7.0/24"
+	sixPrefix    = "2001:db8::/120"
 )
 
 // dashboardScenario has what the dashboards show: a prefix that is well, one that falls
-// silent, one that loses and whose path changes, and an IPv6 one.
+// silent, one that loses and whose path changes, one that is dark, and an IPv6 one without a name.
 const dashboardScenario = `
 seed: 4
-prefixes: [192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, "2001:db8::/120"]
+prefixes: [192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24, 198.18.7.0/24, "2001:db8::/120"]
 rules:
   - {delay: 10ms, jitter: 2ms}
   - {port: 80, tcp: open}
   - {prefix: 192.0.2.128/25, silent: true}
   - {prefix: 203.0.113.0/24, loss: 10%}
+  - {prefix: 198.18.7.0/24, silent: true}
 routes:
   - {prefix: 192.0.2.0/24, hops: [10.0.0.1, 10.0.0.2]}
   - {prefix: 198.51.100.0/24, hops: [10.0.0.1, 10.0.0.3]}
@@ -47,10 +50,11 @@ defaults:
   tcp: {ports: [80, 443], interval: 5s, timeout: 2s}
   trace: {interval: 5s, max_hops: 8, timeout: 1s}
 prefixes:
-  - {prefix: 192.0.2.0/24, name: Well, router: PA2, tenants: [team-a, team-b], nominal_rtt: 10ms, names: {192.0.2.0: gateway}}
+  - {prefix: 192.0.2.0/24, name: Well, router: PA2, tenants: [team-a, team-b], nominal_rtt: 10ms, names: {192.0.2.0: gateway}, histograms: {per_address: classic}}
   - {prefix: 198.51.100.0/24, name: Outage, router: LO1, tenants: [team-a], nominal_rtt: 10ms}
   - {prefix: 203.0.113.0/24, name: Lossy, router: PA2, nominal_rtt: 2ms}
-  - {prefix: "2001:db8::/120", name: Six, router: LO1, nominal_rtt: 10ms}
+  - {prefix: 198.18.7.0/24, addresses: [198.18.7.1, 198.18.7.2], name: Dark, router: LO1, trace: {addresses: [198.18.7.1]}}
+  - {prefix: "2001:db8::/120", router: LO1, nominal_rtt: 10ms}
 `
 
 // mayBeEmpty says why a query rightly finds nothing in the scenario, with this choice of
@@ -68,6 +72,20 @@ func mayBeEmpty(q dashboards.Query, c dashboards.Choice) string {
 	prefix, ip, port, router := chosen("prefix"), chosen("ip"), chosen("port"), chosen("router")
 	about := func(p string) bool { return prefix == p }
 	switch {
+	case asks(`!~"x{$mode}"`) && !asks(`=~"x{$mode}"`) && chosen("mode") == "0", asks(`=~"x{$mode}"`) && !asks(`!~"x{$mode}"`) && chosen("mode") == "1":
+		return "it is for the other colouring"
+	case asks(`state="unknown"`):
+		return "everything is measured"
+	case about(darkPrefix) && asks("rtt", "sent_total", "lost_total", "route_hop", "prefix:availability"):
+		return "nothing in it has ever answered"
+	case strings.HasPrefix(q.Place, `panel 13 "State since"`) && (about(darkPrefix) || ip != "" && about(wellPrefix) && netip.MustParseAddr(ip).As4()[3] >= 128):
+		return "what has never answered is in no state"
+	case asks("prefix_target_rtt_seconds_bucket") && !strings.Contains(q.Expr, "\n  or sum(rate(") && !about(wellPrefix):
+		return "one prefix has histograms of its addresses"
+	case asks(`name!=""`) && q.Instant && !about(wellPrefix):
+		return "one prefix has addresses with names"
+	case asks("prefix_target:down", "== 0 and prefix_target_sent_total") && (prefix != "" && !about(silentPrefix) || router == "PA2"):
+		return "what is down is in one prefix"
 	case q.Dashboard == "prefix-exporter" && strings.HasPrefix(q.Place, "annotation"):
 		return "the exporter is not restarted, and is well"
 	case q.Dashboard == "prefix-exporter" && asks("send_errors_total"):
@@ -97,10 +115,11 @@ func TestDashboardsFindWhatTheyAskFor(t *testing.T) {
 	lab := startLab(t, dashboardScenario)
 	e := startExporter(t, dashboardConfig)
 	p := startShippedPrometheus(t, []string{exporterAddress}, []string{"127.0.0.1:9"})
+	twins := startTwinPrometheus(t)
 	// Two scrapes, so that what follows is a change to Prometheus as well.
 	await(t, 2*time.Minute, "each prefix has been traced and scraped twice", func() string {
-		if n, _ := p.number(`count(count_over_time(prefix_route_changes_total[1m]) >= 2)`); n < 4 {
-			return fmt.Sprintf("%v of 4", n)
+		if n, _ := p.number(`count(count_over_time(prefix_route_changes_total[1m]) >= 2)`); n < 5 {
+			return fmt.Sprintf("%v of 5", n)
 		}
 		return ""
 	})
@@ -125,7 +144,12 @@ func TestDashboardsFindWhatTheyAskFor(t *testing.T) {
 		cellsAreRight(t, p, all)
 		tilesAreRight(t, p, all)
 		pathsAreRight(t, p, all)
+		alertsAreCountedOnce(t, p, all)
+		neverIsNotDown(t, p, all)
+		downSince(t, p, all)
 	})
+	t.Run("two exporters of one prefix", func(t *testing.T) { twoExporters(t, twins, all) })
+	t.Run("what is not measured is unknown", func(t *testing.T) { unmeasured(t, twins, all) })
 	e.end()
 	t.Run("a dead exporter is a red tile, and nothing else", func(t *testing.T) { deadExporter(t, p, all) })
 }
@@ -155,10 +179,11 @@ func cellsAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 		panel, about string
 		least, most  float64
 	}{
-		{".0 – .63", "prefix=" + silentPrefix, -1, -1},   // no answer
-		{".128 – .191", "prefix=" + wellPrefix, -2, -2},  // never answered
-		{".64 – .127", "prefix=" + wellPrefix, 0.8, 1.9}, // 10 ms, give and take 2 ms, of 10 ms
-		{".64 – .127", "mode=2", -0.5, 40},               // the first prefix is the one that loses
+		{firstBlock, "prefix=" + silentPrefix, -1, -1},  // no answer
+		{thirdBlock, "prefix=" + wellPrefix, -2, -2},    // never answered
+		{secondBlock, "prefix=" + wellPrefix, 0.8, 1.9}, // 10 ms, give and take 2 ms, of 10 ms
+		{firstBlock, "prefix=" + sixPrefix, 0.8, 1.9},   // with the address that ends with a colon
+		{secondBlock, "prefix=" + lossyPrefix + ", mode=0", -0.5, 40},
 	} {
 		values := lastColumn(t, p, all, "prefix-24", c.panel, c.about)
 		if len(values) != 64 {
@@ -172,7 +197,7 @@ func cellsAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 			}
 		}
 		// 64 addresses lose 10 % of 75 echoes each: 0.43 % is a standard deviation.
-		if mean := sum / 64; c.about == "mode=2" && (mean < 7 || mean > 13) {
+		if mean := sum / 64; strings.Contains(c.about, "mode=0") && (mean < 7 || mean > 13) {
 			t.Errorf("%s, %s: %.1f %% are lost, want 10 %%", c.panel, c.about, mean)
 		}
 	}
@@ -182,15 +207,17 @@ func cellsAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 func tilesAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 	t.Helper()
 	tiles := lastColumn(t, p, all, "prefix-overview", "Now, worst first", "at first")
-	if len(tiles) != 4 {
-		t.Errorf("%d tiles, want 4", len(tiles))
+	if len(tiles) != 5 {
+		t.Errorf("%d tiles, want 5", len(tiles))
 	}
 	for labels, v := range tiles {
 		is := func(label string) bool { return strings.Contains(labels, label) }
 		switch {
 		case is(`name="Outage"`) && (v < 51 || !is(`a="1"`)),
-			is(`name="Lossy"`) && (v < 4 || is(`a="3"`)),
-			(is(`name="Well"`) || is(`name="Six"`)) && (v > 2 || !is(`a="3"`)):
+			is(`name="Lossy"`) && (v < 4 || is(`a="4"`)),
+			is(`name="Dark"`) && (v != -1 || !is(`a="5"`)),
+			is(`name="Well"`) && (v > 2 || !is(`a="4"`)),
+			is(sixPrefix) && (v > 2 || !is(`a="4"`) || !is(`t="`+sixPrefix+`"`)):
 			t.Errorf("the tile %s is %v", labels, v)
 		}
 	}
@@ -199,7 +226,7 @@ func tilesAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 // pathsAreRight looks at Routes: which path changed, and where it leads now.
 func pathsAreRight(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 	t.Helper()
-	for panel, want := range map[string]float64{"Prefixes traced": 4, "Path changes, range": 1, "Prefixes with a change": 1} {
+	for panel, want := range map[string]float64{"Prefixes traced": 5, "Not reached now": 1, "Path changes, range": 1, "Prefixes with a change": 1} {
 		if got := lastColumn(t, p, all, "prefix-routes", panel, "at first"); len(got) != 1 || got["{}"] != want {
 			t.Errorf("%s: %v, want %v", panel, got, want)
 		}
@@ -226,31 +253,70 @@ func deadExporter(t *testing.T, p *prometheus, all []dashboards.Dashboard) {
 		}
 		return ""
 	})
-	if worst := value("Worst RTT ÷ reference"); worst != "map[]" {
-		t.Errorf("worst RTT: %s", worst)
+	for _, panel := range []string{"Prefixes", "Addresses", "Loss", "Worst × ref.", "Worst prefixes now"} {
+		if got := value(panel); got != "map[]" {
+			t.Errorf("%s: %s, want nothing", panel, got)
+		}
+	}
+	alertsAreCountedOnce(t, p, all)
+	// What was before is still there.
+	for panel, uid := range map[string]string{
+		minuteByMinute: "prefix-overview", "RTT ÷ reference, the 5 worst": "prefix-overview", "Loss, the 5 worst": "prefix-overview",
+		"Paths": "prefix-routes", "Path changes: blue = the path changed in these minutes": "prefix-routes",
+	} {
+		if got := lastColumn(t, p, all, uid, panel, "at first"); len(got) < 3 {
+			t.Errorf("%s: %d series, want those of the last hour", panel, len(got))
+		}
 	}
 }
 
-// lastColumn runs the first query of a panel and returns the newest value of each series.
+// lastColumn opens a dashboard and returns the newest values of a panel.
 func lastColumn(t *testing.T, p *prometheus, all []dashboards.Dashboard, uid, panel, about string) map[string]float64 {
 	t.Helper()
+	return open(t, p, all, uid, about).last(panel)
+}
+
+// opened is a dashboard with a choice of variables.
+type opened struct {
+	t         *testing.T
+	client    dashboards.Client
+	dashboard dashboards.Dashboard
+	choice    dashboards.Choice
+}
+
+// open opens a dashboard; about is what is chosen.
+func open(t *testing.T, p *prometheus, all []dashboards.Dashboard, uid, about string) opened {
+	t.Helper()
+	i := slices.IndexFunc(all, func(d dashboards.Dashboard) bool { return d.UID == uid })
+	if i < 0 {
+		t.Fatalf("no dashboard %s", uid)
+	}
 	c := p.now()
-	for _, d := range all {
-		if d.UID != uid {
+	return opened{t, c, all[i], chosen(t, c, all[i], about)}
+}
+
+// last returns the newest value of each series of the first query of a panel that finds something.
+func (p opened) last(panel string) map[string]float64 {
+	p.t.Helper()
+	values := map[string]float64{}
+	for _, column := range p.columns(panel) {
+		if len(values) == 0 {
+			values = column
+		}
+	}
+	return values
+}
+
+// columns runs the queries of a panel, and returns the newest value of each series of each.
+func (p opened) columns(panel string) (columns []map[string]float64) {
+	p.t.Helper()
+	for _, q := range p.dashboard.Queries() {
+		if !strings.Contains(q.Place, `"`+panel+`"`) {
 			continue
 		}
-		choices, err := c.Choices(t.Context(), d)
+		answer, err := p.client.Run(p.t.Context(), q, p.choice)
 		if err != nil {
-			t.Fatal(err)
-		}
-		choice := slices.IndexFunc(choices, func(c dashboards.Choice) bool { return c.About == about })
-		query := slices.IndexFunc(d.Queries(), func(q dashboards.Query) bool { return strings.Contains(q.Place, `"`+panel+`"`) })
-		if choice < 0 || query < 0 {
-			t.Fatalf("%s: no panel %q or no choice %q", uid, panel, about)
-		}
-		answer, err := c.Run(t.Context(), d.Queries()[query], choices[choice])
-		if err != nil {
-			t.Fatal(err)
+			p.t.Fatal(err)
 		}
 		values := map[string]float64{}
 		switch answer := answer.(type) {
@@ -263,10 +329,36 @@ func lastColumn(t *testing.T, p *prometheus, all []dashboards.Dashboard, uid, pa
 				values[s.Metric.String()] = float64(s.Value)
 			}
 		}
-		return values
+		columns = append(columns, values)
 	}
-	t.Fatalf("no dashboard %s", uid)
-	return nil
+	if columns == nil {
+		p.t.Fatalf("%s: no panel %q", p.dashboard.UID, panel)
+	}
+	return columns
+}
+
+// chosen returns the choice of that name. A choice behind a comma is made on top of the one before it.
+func chosen(t *testing.T, c dashboards.Client, d dashboards.Dashboard, about string) dashboards.Choice {
+	t.Helper()
+	choices, err := c.Choices(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var made dashboards.Choice
+	for i, name := range strings.Split(about, ", ") {
+		at := slices.IndexFunc(choices, func(c dashboards.Choice) bool { return c.About == name })
+		if at < 0 {
+			t.Fatalf("%s: no choice %q", d.UID, name)
+		}
+		if i == 0 {
+			made = choices[at]
+			continue
+		}
+		variable, _, _ := strings.Cut(name, "=")
+		made.About += ", " + name
+		made.Values[variable] = choices[at].Values[variable]
+	}
+	return made
 }
 
 // asked is a query with a choice of variables.

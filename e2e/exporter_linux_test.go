@@ -34,7 +34,7 @@ type exporter struct {
 func startExporter(t *testing.T, config string, args ...string) *exporter {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "prefix_exporter.yml")
-	args = append(args, "--config.file="+file, "--web.listen-address="+exporterAddress, "--web.enable-lifecycle", "--log.format=json")
+	args = append(args, "--config.file="+file, "--web.listen-address="+exporterAddress, "--web.enable-lifecycle", "--log.format=json", "--log.changes=address")
 	e := &exporter{config: file}
 	e.configure(t, config)
 	e.process = spawn(t, t.TempDir(), os.Getenv(binaryEnv), args...)

@@ -200,7 +200,7 @@ func (b *browser) classAt(block string, place int, u, v float64) string {
 		const [r, g, b] = canvas.getContext("2d").getImageData((%d %% 16 + %v) * cell, (Math.floor(%[2]d / 16) + %[4]v) * cell, 1, 1).data;
 		const style = getComputedStyle(document.documentElement);
 		const hex = "#" + [r, g, b].map((v) => v.toString(16).padStart(2, "0")).join("");
-		return ["ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark", "waiting"].find((n) => style.getPropertyValue("--" + n).trim() === hex) ?? hex;
+		return ["ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark", "waiting", "unknown"].find((n) => style.getPropertyValue("--" + n).trim() === hex) ?? hex;
 	})()`, block, place, u, v))
 }
 

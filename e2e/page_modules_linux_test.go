@@ -12,6 +12,9 @@ func pageModules(t *testing.T, b *browser) {
 	t.Run("a search means what docs/page.md says", func(t *testing.T) { b.t = t; pageQueries(t, b) })
 	t.Run("every encoding of a frame is read", func(t *testing.T) { b.t = t; pageFrames(t, b) })
 	t.Run("a code has the class of the ladder", func(t *testing.T) { b.t = t; pageClasses(t, b) })
+	t.Run("a code says how an address is, and what was measured", func(t *testing.T) { b.t = t; pageCodes(t, b) })
+	t.Run("a cause is said in plain words", func(t *testing.T) { b.t = t; pageWords(t, b) })
+	t.Run("a route says how it ends, and how old it is", func(t *testing.T) { b.t = t; pageRouteStates(t, b) })
 	t.Run("a heatmap shows why a minute was lost", func(t *testing.T) { b.t = t; pageHeatmap(t, b) })
 	t.Run("every module is announced, so that none waits for another", func(t *testing.T) {
 		b.t = t
@@ -69,9 +72,9 @@ func pageQueries(t *testing.T, b *browser) {
 		// What every object of the language has is no label and no state.
 		"constructor:o": "none, none",
 		"state:constructor": "none, none, state:constructor: must be one of up, ok, slow, red, error, lost, down, " +
-			"dark, waiting, trouble",
+			"dark, rejected, no_route, unknown, waiting, trouble",
 		"state:gone": "none, none, state:gone: must be one of up, ok, slow, red, error, lost, down, " +
-			"dark, waiting, trouble",
+			"dark, rejected, no_route, unknown, waiting, trouble",
 	} {
 		if diff := cmp.Diff(want, eval[string](b, fmt.Sprintf(ask, text))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)
@@ -126,7 +129,7 @@ func pageClasses(t *testing.T, b *browser) {
 		const { Scale, CLASSES } = await import("/assets/ladder.js");
 		const scale = new Scale({ first: 64, min_seconds: 1e-6, ratio: Math.pow(2, 26 / 65471) });
 		const rtts = [0.001, 0.0199, 0.0201, 0.0399, 0.0401, 0.0799, 0.0801, 0.1599, 0.1601, 60];
-		const codes = [0, 1, 2, 4, 17, 18, 33, 34];
+		const codes = [0, 1, 2, 4, 6, 17, 18, 22, 32, 33, 34, 38, 48, 49, 54];
 		return [...rtts.map((s) => CLASSES[scale.classify(scale.code(s), scale.code(0.01))]),
 			...codes.map((code) => CLASSES[scale.classify(code, scale.code(0.01))]),
 			CLASSES[scale.classify(scale.code(1), 0)],
@@ -134,9 +137,85 @@ func pageClasses(t *testing.T, b *browser) {
 	})()`
 	want := []string{
 		"ok", "ok", "slow1", "slow1", "slow2", "slow2", "slow3", "slow3", "red", "red",
-		"waiting", "lost", "error", "error", "down", "error", "dark", "dark",
+		"waiting", "lost", "error", "error", "error", "down", "error", "error", "dark", "dark", "dark", "dark", "unknown", "unknown", "unknown",
 		"ok",    // nothing to compare with
 		"slow1", // three variations away from the mean
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// pageCodes asks for what codes without an RTT say: the state, the result, whether it is a loss that counts, and whether
+// somebody rejects the address.
+func pageCodes(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { Scale } = await import("/assets/ladder.js");
+		const scale = new Scale({ first: 64, min_seconds: 1e-6, ratio: Math.pow(2, 26 / 65471) });
+		return [0, 1, 6, 17, 22, 32, 33, 34, 38, 48, 49, 54, 64].map((code) => [String(code), scale.state(code), scale.result(code)?.cause ?? scale.result(code)?.rtt ?? "-",
+			scale.counts(code) ? "counts" : "", scale.rejected(code) ? "rejected" : ""].filter(Boolean).join(" "));
+	})()`
+	want := []string{
+		"0 waiting -", "1 up timeout counts", "6 up no_route counts", "17 down timeout counts", "22 down no_route counts",
+		"32 dark -", "33 dark timeout", "34 dark unreachable rejected", "38 dark no_route rejected",
+		"48 unknown -", "49 unknown timeout counts", "54 unknown no_route counts", "64 up 0.000001",
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// pageWords puts answers of the API into words.
+func pageWords(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { explain, largest, because, obstacle } = await import("/assets/words.js");
+		const { age } = await import("/assets/format.js");
+		const one = (state, cause = "", by = null, name = "", leftOut = false) => explain({ state, cause, by, obstacle: name, left_out: leftOut }, "192.0.2.7");
+		const router = "198.51.100.1";
+		const cause = (count, detail, by = null) => ({ reason: "unreachable", detail, by, count });
+		return [
+			one("up"), one("up", "timeout"), one("up", "", null, "ENOBUFS"), one("down", "timeout"), one("down", "net unreachable", router),
+			one("down", "host prohibited", "192.0.2.7"), one("dark"), one("dark", "timeout"), one("dark", "administratively prohibited", router),
+			one("unknown", "", null, "interface_absent"), one("unknown", "", null, "no_result"), one("dark", "", null, "", true),
+			...largest({ causes: { down: [cause(1250, "net unreachable", router), cause(2, "timeout"), cause(1, "TTL exceeded", router)], rejected: [cause(3, "connection refused")], unknown: [{ reason: "ENODEV", count: 7 }] } }).map((l) => l.kind + ": " + l.text),
+			because({ type: "up", detail: "answered" }), because({ type: "down", detail: "timeout", cause: "timeout" }),
+			because({ type: "down", detail: "no_route", cause: "no route from the prober" }), because({ type: "down", detail: "unreachable", cause: "net unreachable", by: router }),
+			because({ type: "down", detail: "ttl_exceeded" }), because({ type: "unknown" }), because({ type: "unknown", detail: "offline" }), because({ type: "route", detail: "hop 3 is new" }),
+			obstacle("something_new"), age(1000, 1009), age(1000, 1010), age(null, 1010),
+		];
+	})()`
+	want := []string{
+		"up", "up, the newest probe was lost: timeout", "up, not measured now: cannot be sent (ENOBUFS)", "down: timeout", "down: net unreachable, says 198.51.100.1",
+		"down: host prohibited, says the address itself", "dark", "dark", "dark: rejected: administratively prohibited, says 198.51.100.1",
+		"unknown: interface absent", "unknown: no result yet", "left out: broadcast address",
+		"down: 1\u202f250 down: net unreachable, says 198.51.100.1; 3 for other reasons", "unknown: 7 unknown: cannot be sent (ENODEV)", "rejected: 3 dark, rejected: connection refused",
+		"", "", "no route from the prober", "net unreachable, says 198.51.100.1", "TTL exceeded", "", "the prober is offline", "hop 3 is new",
+		"something new", "", "10 s ago", "",
+	}
+	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// pageRouteStates shows routes of which nothing new is known.
+func pageRouteStates(t *testing.T, b *browser) {
+	const ask = `(async () => {
+		const { routeSection } = await import("/assets/routes.js");
+		const ago = (seconds) => new Date(Date.now() - 1000 * seconds).toISOString();
+		const route = { ip: "192.0.2.7", protocol: "icmp", port: 0, hops: [], changes: [] };
+		return [
+			{ ...route, status: "reached", last: ago(20) }, { ...route, status: "reached", stale: true, last: ago(600) },
+			{ ...route, status: "no_route", status_detail: "no route from the prober", last: ago(20) }, { ...route, status: "pending", stale: true, last: null },
+		].map((r) => {
+			const section = routeSection([r]);
+			return [section.querySelector("h3 small").textContent, section.querySelector(".doubt")?.textContent, section.querySelector(".stale") && "faded"].filter(Boolean).join(" | ");
+		});
+	})()`
+	want := []string{
+		"to 192.0.2.7 · by ping · reached · traced 20 s ago",
+		"to 192.0.2.7 · by ping · reached | Nothing has been traced for a while: this is the path of 10 min ago. | faded",
+		"to 192.0.2.7 · by ping · no route from the prober · traced 20 s ago",
+		"to 192.0.2.7 · by ping · pending | Nothing has been traced yet. | faded",
 	}
 	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -162,17 +241,23 @@ func pageHeatmap(t *testing.T, b *browser) {
 			ips: ["192.0.2.1"], from_unix: 0, step_seconds: 60, rtt_seconds: [minutes.map((m) => m[0])], loss_ratio: [minutes.map((m) => m[1])], error: [minutes.map((m) => m[2])],
 		});
 		const width = 510; // eight pixels for a minute
-		heatmap.draw(width, { classes: CLASSES.map((_, i) => "rgb(" + 20 * i + ", 0, 1)"), quiet: "white" });
+		const palette = { classes: CLASSES.map((_, i) => "rgb(" + 20 * i + ", 0, 1)"), quiet: "white" };
+		heatmap.draw(width, palette);
 		const context = canvas.getContext("2d");
 		const at = (x) => {
 			const [red, , blue] = context.getImageData(Math.round(x * devicePixelRatio), 2, 1, 1).data;
 			return blue ? CLASSES[red / 20] : "";
 		};
-		return minutes.slice(0, 6).map((_, i) => at(30 + 8 * i + 1) + " " + at(30 + 8 * i + 6) + " " + heatmap.at(30 + 8 * i + 1, 2).text.split(": ")[1]);
+		const read = (i) => at(30 + 8 * i + 1) + " " + at(30 + 8 * i + 6) + " " + heatmap.at(30 + 8 * i + 1, 2).text.split(": ")[1];
+		const known = minutes.slice(0, 6).map((_, i) => read(i));
+		model.series[0].classes[1] = CLASSES.indexOf("unknown");
+		heatmap.draw(width, palette);
+		return [...known, read(4), read(5)];
 	})()`
 	want := []string{
 		"down down no answer", "error error no answer (unreachable)", "ok ok 10.0 ms", "ok error 10.0 ms, 50.0 % lost (refused)",
 		"ok lost 10.0 ms, 50.0 % lost", "  no probe",
+		"ok lost 10.0 ms, 50.0 % lost", "unknown unknown unknown", // once nothing is known any more
 	}
 	if diff := cmp.Diff(want, eval[[]string](b, ask)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

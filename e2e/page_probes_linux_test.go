@@ -180,7 +180,7 @@ func pageFew(t *testing.T, b *browser) {
 	b.picture("few")
 	b.open("/?prefix=" + halvesBlock + "&tab=table")
 	b.until("the table leaves out what an address has not", `document.querySelectorAll("[data-unfolded] tbody tr").length >= 32 &&
-		/^up .*, up .*, down .refused., down .timeout.$/.test([...document.querySelector('[data-unfolded] tr[data-ip="203.0.113.9"]').cells].slice(2).map((c) => c.textContent).join(", ")) &&
+		/^up .*, up .*, down: refused, down: timeout$/.test([...document.querySelector('[data-unfolded] tr[data-ip="203.0.113.9"]').cells].slice(2).map((c) => c.textContent).join(", ")) &&
 		/^up .*, , , $/.test([...document.querySelector('[data-unfolded] tr[data-ip="203.0.113.130"]').cells].slice(2).map((c) => c.textContent).join(", "))`)
 	b.picture("table")
 }

@@ -5,6 +5,7 @@ package event
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -22,6 +23,9 @@ const (
 
 // types are all types, so that each has its counter from the start.
 var types = []string{TypeUp, TypeDown, TypeDark, TypeUnknown, TypeRoute}
+
+// Types returns all types of events, in the order of the documentation.
+func Types() []string { return slices.Clone(types) }
 
 // Event is one change. The zero value of a field that does not apply is left out of
 // its JSON form.

@@ -103,7 +103,7 @@ func ParseHeader(data []byte) (h Header, err error) {
 }
 
 // Code is what became of one probe: nothing, a loss with its cause and the state of the
-// address, or an RTT on the scale of prefix.Sample. The zero value is None.
+// address, or an RTT on the scale of prefix.Sample; or why there is none. The zero value is None.
 type Code uint16
 
 // None is the code of a place that is not configured or has no result.
@@ -116,22 +116,57 @@ const (
 	unknownCodes = 48
 )
 
-// Unmeasured is the code of an address whose state has become unknown without a result.
-const Unmeasured Code = unknownCodes
+// Codes without a result.
+const (
+	// LeftOut is the code of an address that is not probed, whatever the configuration says: it is dark.
+	LeftOut Code = darkCodes
+	// Unmeasured is the code of an address that is unknown, unless its newest result is a loss.
+	Unmeasured Code = unknownCodes
+)
 
-// NewCode codes a result of an address that is in this state since.
+// NewCode codes a result of an address that is in this state since. An answer that leaves the
+// address unknown is too old to be shown, or not enough of them: its RTT is not in the code.
 func NewCode(v prefix.Sample, s prefix.State) Code {
+	answered := v >= prefix.FirstRTT
 	switch {
-	case v >= prefix.FirstRTT:
+	case s == prefix.Unknown && answered:
+		return Unmeasured
+	case answered:
 		return Code(v)
 	case s == prefix.Unknown:
 		return Code(v) + unknownCodes
-	case v == prefix.NoSample || s == prefix.Up:
-		return Code(v)
-	case s == prefix.Down:
+	case s == prefix.Dark:
+		return Code(v) + darkCodes
+	case s == prefix.Down && v != prefix.NoSample:
 		return Code(v) + downCodes
 	}
-	return Code(v) + darkCodes
+	return Code(v)
+}
+
+// as returns the code of the same result of an address that is dark or unknown since, be it by
+// a rule that has changed or by a restart.
+func (c Code) as(slot *prefix.Slot) Code {
+	o, _, lost := c.Lost()
+	switch {
+	case slot.LeftOut:
+		return LeftOut
+	case slot.State == prefix.Unknown: // an RTT does not stay
+		return Unmeasured + Code(o)
+	case slot.State == prefix.Dark && lost:
+		return NewCode(prefix.Sample(o), prefix.Dark)
+	case slot.State == prefix.Dark && (c == Unmeasured || c == LeftOut):
+		return None
+	}
+	return c
+}
+
+// isUnknown says whether the address is unknown.
+func (c Code) isUnknown() bool { return c >= unknownCodes && c < Code(prefix.FirstRTT) }
+
+// isLoss says whether the code is of a loss.
+func (c Code) isLoss() bool {
+	_, _, ok := c.Lost()
+	return ok
 }
 
 // RTT returns the round-trip time, and false if the code is not of an answer.

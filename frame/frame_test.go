@@ -31,6 +31,14 @@ func TestCodes(t *testing.T) {
 		"a refusal of one that is dark":   {prefix.Sample(prefix.Refused), prefix.Dark, 36, prefix.Refused, 0},
 		"an answer of one that is up":     {prefix.NewSample(prefix.Answered, time.Microsecond), prefix.Up, 64, 0, time.Microsecond},
 		"an answer of one that is down":   {prefix.NewSample(prefix.Answered, time.Microsecond), prefix.Down, 64, 0, time.Microsecond},
+		"no route to one that is up":      {prefix.Sample(prefix.NoRoute), prefix.Up, 6, prefix.NoRoute, 0},
+		"no route to one that is down":    {prefix.Sample(prefix.NoRoute), prefix.Down, 22, prefix.NoRoute, 0},
+		"no route to one that is dark":    {prefix.Sample(prefix.NoRoute), prefix.Dark, 38, prefix.NoRoute, 0},
+		"one that is left out":            {prefix.NoSample, prefix.Dark, LeftOut, 0, 0},
+		"one that has become unknown":     {prefix.NoSample, prefix.Unknown, Unmeasured, 0, 0},
+		"a timeout of one still unknown":  {prefix.Sample(prefix.Timeout), prefix.Unknown, 49, prefix.Timeout, 0},
+		"no route to one still unknown":   {prefix.Sample(prefix.NoRoute), prefix.Unknown, 54, prefix.NoRoute, 0},
+		"an answer of one still unknown":  {prefix.NewSample(prefix.Answered, time.Second), prefix.Unknown, Unmeasured, 0, 0},
 		"the longest RTT that can be had": {prefix.NewSample(prefix.Answered, time.Hour), prefix.Up, 65535, 0, 67108864 * time.Microsecond},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -47,7 +55,7 @@ func TestCodes(t *testing.T) {
 			}
 		})
 	}
-	for _, c := range []Code{None, 6, 15, 16, 22, 32, 38, 63} { // what later versions may use
+	for _, c := range []Code{None, 7, 15, 16, 23, 31, LeftOut, 39, 47, Unmeasured, 55, 63} { // without a result, and what later versions may use
 		if o, _, ok := c.Lost(); ok {
 			t.Errorf("code %d is a loss by %v", c, o)
 		}

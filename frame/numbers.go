@@ -70,16 +70,20 @@ func (s *sums) add(o *sums) {
 // minutes and the one that runs. What is lost while an address is dark is not in them.
 type Numbers struct {
 	sums
-	last   float64 // the sum of the last RTTs, ns
-	lasts  int
-	stale  bool // a probe was lost after the last RTT
-	causes [prefix.Outcomes]int
+	last     float64 // the sum of the last RTTs, ns
+	lasts    int
+	lastSent int64 // when the oldest of their probes was sent, in Unix seconds
+	stale    bool  // the address may no longer be as the last RTT says
+	causes   [prefix.Outcomes]int
 }
 
 // Add adds the numbers of others.
 func (n *Numbers) Add(o *Numbers) {
 	n.sums.add(&o.sums)
-	if !o.stale {
+	if !o.stale && o.lasts > 0 {
+		if n.lasts == 0 || o.lastSent < n.lastSent {
+			n.lastSent = o.lastSent
+		}
 		n.last += o.last
 		n.lasts += o.lasts
 	}
@@ -127,8 +131,8 @@ func (n *Numbers) Variation() (time.Duration, bool) {
 	return time.Duration(n.diff / float64(n.diffs)), true
 }
 
-// Last returns the newest RTT, and false if there is none. Of many addresses it is the mean
-// over those whose newest probe was answered.
+// Last returns the newest RTT, and false if there is none, or if the address is unknown or left
+// out. Of many addresses it is the mean over those whose newest probe was answered.
 func (n *Numbers) Last() (time.Duration, bool) {
 	if n.lasts == 0 {
 		return 0, false
@@ -136,8 +140,12 @@ func (n *Numbers) Last() (time.Duration, bool) {
 	return time.Duration(n.last / float64(n.lasts)), true
 }
 
+// LastSent returns when the probe was sent that Last is of, in Unix seconds; of many addresses the oldest
+// of them. It is false where Last is.
+func (n *Numbers) LastSent() (unix int64, ok bool) { return n.lastSent, n.lasts > 0 }
+
 // Error returns why the newest probe was lost: of many addresses the most frequent cause,
-// dark addresses not counted. Answered: it was not lost, or there is none.
+// dark and unknown addresses not counted. Answered: it was not lost, or there is none.
 func (n *Numbers) Error() (cause prefix.Outcome) {
 	for o := prefix.Timeout; int(o) < prefix.Outcomes; o++ {
 		if n.causes[o] > n.causes[cause] {

@@ -93,22 +93,43 @@ func (r *Recorder) Run(ctx context.Context) error {
 	defer r.close()
 	ticker := time.NewTicker(tapInterval)
 	defer ticker.Stop()
-	r.Tick(time.Now())
-	last := time.Now().Unix()
 	for {
+		r.turnTo(time.Now())
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
 		}
-		if now := time.Now(); now.Unix() != last {
-			last = now.Unix()
-			r.Tick(now)
-		} else {
-			r.drainTapped()
-		}
 	}
 }
+
+// turnTo makes the frame of now, unless that is made; then it reads ahead of the next one where somebody
+// follows single probes.
+func (r *Recorder) turnTo(now time.Time) {
+	r.table.Fresh(now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if second(now) != int64(r.header.Sequence) {
+		r.tick(now)
+	} else {
+		r.drainTapped()
+	}
+}
+
+// Fresh makes the frame of now if the newest is older than it should be, and the table, too, forgets
+// what it may no longer believe: after a pause of the whole process, who asks first must not be
+// shown what was known before it. Who shows frames, numbers or states to others calls it before.
+func (r *Recorder) Fresh(now time.Time) {
+	r.table.Fresh(now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if newest := int64(r.header.Sequence); newest > 0 && second(now) > newest+1 {
+		r.tick(now)
+	}
+}
+
+// second is that of a moment; a clock before 1970 has no minutes.
+func second(now time.Time) int64 { return max(now.Unix(), 1) }
 
 func (r *Recorder) close() {
 	r.mu.Lock()
@@ -122,15 +143,19 @@ func (r *Recorder) close() {
 	}
 }
 
-// Tick makes the frame of now from what has been decided since the last one. Run calls it
+// Tick makes the frame of now from what has been decided since the last one. Run does it
 // each second; what runs no Recorder, such as a test, may call it instead.
 func (r *Recorder) Tick(now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.tick(now)
+}
+
+func (r *Recorder) tick(now time.Time) {
 	if r.closed {
 		return
 	}
-	second := max(now.Unix(), 1) // a clock before 1970 has no minutes
+	second := second(now)
 	anew := r.fit()
 	for _, t := range r.tracks {
 		r.drain(t)
@@ -198,8 +223,6 @@ func (r *Recorder) drain(t *track) {
 
 // drainTapped reads ahead of the next frame where somebody follows single probes.
 func (r *Recorder) drainTapped() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if len(r.taps) == 0 || r.closed {
 		return
 	}

@@ -14,7 +14,7 @@ type track struct {
 	info   *prefix.Block
 	addrs  []netip.Addr // by place, as all that follow
 	slots  []slot
-	latest []Code // the newest result
+	latest []Code // the newest result, or that there is none that may be shown
 	news   []Code // what was decided since the last frame: a loss, if there was one
 	isNew  bool   // news has something
 	second Second // what was decided since the last frame
@@ -32,6 +32,7 @@ type slot struct {
 	generation uint32 // that of the prefix.Slot
 	configured bool
 	before     time.Duration // the newest RTT; 0: none
+	answered   int64         // when the probe was sent that before is of, in Unix seconds
 	now        sums          // of the minute that runs
 }
 
@@ -58,27 +59,18 @@ func (t *track) fit(snap *prefix.Snapshot) {
 	}
 	for i := range snap.Slots {
 		to, from := &t.slots[i], &snap.Slots[i]
-		if to.configured && from.Configured && to.generation == from.Generation() {
-			if from.State == prefix.Dark { // perhaps by a rule that has changed
-				t.latest[i] = darken(t.latest[i])
+		if !to.configured || !from.Configured || to.generation != from.Generation() {
+			*to = slot{configured: from.Configured, generation: from.Generation()}
+			t.latest[i], t.news[i] = None, None
+			for m := range t.history {
+				t.history[m].forget(i)
 			}
-			continue
 		}
-		*to = slot{configured: from.Configured, generation: from.Generation()}
-		t.latest[i], t.news[i] = None, None
-		for m := range t.history {
-			t.history[m].forget(i)
+		if from.Configured {
+			t.latest[i] = t.latest[i].as(from)
 		}
 	}
 	t.hoursUntil = 0
-}
-
-// darken returns the code of the same loss of an address that is dark.
-func darken(c Code) Code {
-	if o, _, ok := c.Lost(); ok {
-		return NewCode(prefix.Sample(o), prefix.Dark)
-	}
-	return c
 }
 
 // follows says whether a result is of an address that is followed, and not of one that was at its
@@ -98,12 +90,8 @@ func (t *track) take(r *prefix.Result) {
 	c := NewCode(r.Sample, r.State())
 	t.latest[place] = c
 	t.isNew = true
-	if r.Sample == prefix.NoSample { // no result: just that nothing is known any more
-		t.news[place] = c
-		return
-	}
 	answered := r.Sample >= prefix.FirstRTT
-	if !answered || t.news[place] == None || t.news[place] >= Code(prefix.FirstRTT) {
+	if !answered || !t.news[place].isLoss() {
 		t.news[place] = c
 	}
 	switch {
@@ -111,7 +99,7 @@ func (t *track) take(r *prefix.Result) {
 		rtt := max(r.RTT, 1) // 0 stands for none
 		s.now.answer(r.Sample, rtt, s.before)
 		t.second.add(Second{Answered: 1, Sum: rtt})
-		s.before = rtt
+		s.before, s.answered = rtt, r.Sent/int64(time.Second)
 	case r.Counted():
 		s.now.lose(r.Sample)
 		t.second.add(Second{Lost: 1})
@@ -203,10 +191,15 @@ func (t *track) total(now int64) (n Numbers) {
 func (t *track) running(place int, hour *sums) (n Numbers) {
 	s := &t.slots[place]
 	n.sums = s.now
-	if hour.answered+s.now.answered > 0 && s.before > 0 {
-		n.last, n.lasts = float64(s.before), 1
+	code := t.latest[place]
+	if code.isUnknown() || code == LeftOut { // what was measured last is not how it is now
+		n.stale = true
+		return n
 	}
-	if o, state, ok := t.latest[place].Lost(); ok {
+	if hour.answered+s.now.answered > 0 && s.before > 0 {
+		n.last, n.lasts, n.lastSent = float64(s.before), 1, s.answered
+	}
+	if o, state, ok := code.Lost(); ok {
 		n.stale = true
 		if state != prefix.Dark {
 			n.causes[o] = 1

@@ -11,6 +11,9 @@ func (t *Table) Unmeasured(h Handle, obstacle string) {
 	h.with(func(s *Series, slot *Slot) { slot.Obstacle = obstacle })
 }
 
+// ObstacleLeftOut is the obstacle of a change to Dark that LeaveOut made.
+const ObstacleLeftOut = "left_out"
+
 // LeaveOut notes that an address is not to be probed, whatever the configuration says: that it
 // is the broadcast address of a subnet of this machine, say. It is dark until a result of it
 // is recorded all the same.
@@ -18,7 +21,10 @@ func (t *Table) LeaveOut(h Handle) {
 	var c Change
 	h.with(func(s *Series, slot *Slot) {
 		if from := slot.State; from != Dark && !slot.untold {
-			c = Change{At: time.Now(), Prefix: s.block.prefix, Addr: s.addrs[h.index], Probe: s.probe, From: from, To: Dark}
+			c = Change{At: time.Now(), Prefix: s.block.prefix, Addr: s.addrs[h.index], Probe: s.probe, From: from, To: Dark, Obstacle: ObstacleLeftOut}
+		}
+		if s.results.open && !slot.LeftOut {
+			s.results.add(Result{time.Now().UnixNano(), 0, slot.generation, NoSample, h.index, newFlags(Dark, false)})
 		}
 		slot.LeftOut, slot.Known, slot.State, slot.untold, slot.oks, slot.fails = true, false, Dark, false, 0, 0
 	})

@@ -148,6 +148,33 @@ func TestWhatTheLastRunBelievedIsUnknownUntilAProbeAgrees(t *testing.T) {
 	}
 }
 
+func TestAReloadIsNoEvidence(t *testing.T) {
+	for _, test := range []struct {
+		name, story string
+		after       Expect
+	}{
+		{"an address that never answered", "t", ExpectSeen},
+		{"one that did", ".", ExpectSeen},
+		{"one of which nothing is expected any more", ".", ExpectNone},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var changes []State
+				table, h := one(t, every(time.Second, ExpectSeen), func(c Change) { changes = append(changes, c.To) })
+				tell(t, table, h, test.story+"===========")
+				changes = nil
+				table.Apply([]Block{blockOf("192.0.2.0/24", []string{"192.0.2.7"}, every(time.Second, test.after))})
+				if got := tell(t, table, h, "=="); got != "??" {
+					t.Errorf("states %s, want ??", got)
+				}
+				if len(changes) > 0 {
+					t.Errorf("it is told again: %v", changes)
+				}
+			})
+		})
+	}
+}
+
 func TestAnAddressThatIsLeftOutIsDark(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes []State
@@ -179,6 +206,21 @@ func TestReadersOfResultsAreToldThatNothingIsKnown(t *testing.T) {
 	})
 }
 
+func TestReadersOfResultsAreToldOnceThatAnAddressIsLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table, h := one(t, every(time.Second, ExpectSeen), nil)
+		s := table.Series()[0]
+		s.Results(nil)
+		tell(t, table, h, ".")
+		table.LeaveOut(h)
+		table.LeaveOut(h)
+		got, _ := s.Results(nil)
+		if len(got) != 2 || got[1].Sample != NoSample || got[1].State() != Dark || got[1].Counted() {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
 func TestTheCauseIsThatOfTheNewestProbe(t *testing.T) {
 	router, target := ip("198.51.100.1"), ip("192.0.2.7")
 	for _, test := range []struct {
@@ -192,9 +234,9 @@ func TestTheCauseIsThatOfTheNewestProbe(t *testing.T) {
 		{"a firewall", Cause{Unreachable, router, 3, 13}, "administratively prohibited", "administratively prohibited, says 198.51.100.1"},
 		{"the host itself", Cause{Unreachable, target, 3, 3}, "port unreachable", "port unreachable, says 192.0.2.7"},
 		{"a loop", Cause{TTLExceeded, router, 11, 0}, "TTL exceeded", "TTL exceeded, says 198.51.100.1"},
-		{"an IPv6 router", Cause{Unreachable, ip("2001:db8::1"), 1, 6}, "reject route", "reject route, says 2001:db8::1"},
+		{"an IPv6 router", Cause{Unreachable, ip("2001:db8::1"), 1, 6}, "route rejected", "route rejected, says 2001:db8::1"},
 		{"an IPv6 loop", Cause{TTLExceeded, ip("2001:db8::1"), 3, 0}, "TTL exceeded", "TTL exceeded, says 2001:db8::1"},
-		{"a code that nobody has named", Cause{Unreachable, router, 3, 99}, "ICMP type 3 code 99", "ICMP type 3 code 99, says 198.51.100.1"},
+		{"a code that nobody has named", Cause{Unreachable, router, 3, 99}, "unreachable, code 99", "unreachable, code 99, says 198.51.100.1"},
 		{"an error of which no more is known", Cause{Outcome: Unreachable}, "unreachable", "unreachable"},
 		{"a reset", Cause{Outcome: Refused}, "connection refused", "connection refused"},
 		{"no route", Cause{Outcome: NoRoute}, "no route from the prober", "no route from the prober"},

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -44,11 +45,12 @@ type memoryHeader struct {
 }
 
 type memoryLine struct {
-	IP         netip.Addr `json:"ip"`
-	Probe      string     `json:"probe"`
-	Port       uint16     `json:"port,omitempty"`
-	State      string     `json:"state"`
-	LastAnswer int64      `json:"last_answer,omitempty"` // Unix seconds
+	IP    netip.Addr `json:"ip"`
+	Probe string     `json:"probe"`
+	Port  uint16     `json:"port,omitempty"`
+	State string     `json:"state"`
+	// LastAnswer is in Unix seconds; as text, so that no number is too large to be read.
+	LastAnswer json.Number `json:"last_answer,omitempty"`
 }
 
 const memoryFormat = "prefix_exporter known addresses"
@@ -71,7 +73,7 @@ func (t *Table) Remember(w io.Writer) error {
 	for _, k := range keys {
 		line := memoryLine{IP: k.Addr, Probe: k.Probe.Kind.String(), Port: k.Probe.Port, State: known[k].State.String()}
 		if last := known[k].LastAnswer; !last.IsZero() {
-			line.LastAnswer = last.Unix()
+			line.LastAnswer = json.Number(strconv.FormatInt(last.Unix(), 10))
 		}
 		if err := enc.Encode(line); err != nil {
 			return err
@@ -116,8 +118,9 @@ func (t *Table) Restore(r io.Reader) error {
 		return fmt.Errorf("line 1: format %q version %d: must be %q version %d", header.Format, header.Version, memoryFormat, memoryVersion)
 	}
 	known := map[Key]Memory{}
+	now := time.Now()
 	for n := 2; scanner.Scan(); n++ {
-		k, m, err := parseMemory(scanner.Bytes())
+		k, m, err := parseMemory(scanner.Bytes(), now)
 		if err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
@@ -132,7 +135,8 @@ func (t *Table) Restore(r io.Reader) error {
 	return nil
 }
 
-func parseMemory(data []byte) (k Key, m Memory, err error) {
+// parseMemory reads one line. now is when it is read.
+func parseMemory(data []byte, now time.Time) (k Key, m Memory, err error) {
 	var line memoryLine
 	if err := json.Unmarshal(data, &line); err != nil {
 		return k, m, err
@@ -157,8 +161,20 @@ func parseMemory(data []byte) (k Key, m Memory, err error) {
 	if !line.IP.IsValid() {
 		return k, m, errors.New("ip: missing")
 	}
-	if line.LastAnswer != 0 {
-		m.LastAnswer = time.Unix(line.LastAnswer, 0)
-	}
+	m.LastAnswer = lastAnswer(line.LastAnswer, now)
 	return k, m, nil
+}
+
+// lastAnswer returns the time of an answer, never a later one than now, or the zero time if there
+// was none. The clock may have been wrong when the file was written: an address that is said to
+// have answered in the future would be expected until then, and longer.
+func lastAnswer(text json.Number, now time.Time) time.Time {
+	seconds, _ := strconv.ParseFloat(string(text), 64) // of what is out of range an infinite number, of nothing 0
+	switch {
+	case !(seconds >= 1): // nothing was probed before 1970
+		return time.Time{}
+	case seconds >= float64(now.Unix()):
+		return now
+	}
+	return time.Unix(int64(seconds), 0)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,6 +112,66 @@ func TestWhatIsRememberedIsHeldAgainstTheConfiguration(t *testing.T) {
 			if got := slot(t, table, "192.0.2.2", ping); got.Known != test.known {
 				t.Errorf("answered: known %v", got.Known)
 			}
+		})
+	}
+}
+
+// TestATimeThatCannotBeIsNoReasonToWait reads files of a machine whose clock was wrong: an address
+// that is down must be forgotten as soon as dark_after says.
+func TestATimeThatCannotBeIsNoReasonToWait(t *testing.T) {
+	const darkAfter = time.Hour
+	for name, test := range map[string]struct {
+		text  string
+		known bool          // at first
+		left  time.Duration // until it is forgotten
+	}{
+		"now":                        {"946684800", true, darkAfter}, // when synctest begins: 2000-01-01
+		"half of the time ago":       {"946683000", true, darkAfter / 2},
+		"with a fraction":            {"946683000.9", true, darkAfter / 2},
+		"an hour ahead":              {"946688400", true, darkAfter},
+		"a century ahead":            {"4102444800", true, darkAfter},
+		"the year 9999":              {"253402300799", true, darkAfter},
+		"nanoseconds":                {"946684800000000000", true, darkAfter},
+		"the largest number":         {"9223372036854775807", true, darkAfter},
+		"one more":                   {"9223372036854775808", true, darkAfter},
+		"far more":                   {"1e400", true, darkAfter},
+		"long ago":                   {"1", true, 0},
+		"the beginning":              {"0", false, 0},
+		"before the beginning":       {"-1", false, 0},
+		"the year 1, Go's zero time": {"-62135596800", false, 0},
+		"the smallest number":        {"-9223372036854775808", false, 0},
+		"far less":                   {"-1e400", false, 0},
+		"next to nothing":            {"1e-400", false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table := NewTable(nil)
+				file := memoryHead + `{"ip":"192.0.2.1","probe":"icmp","state":"down","last_answer":` + test.text + "}\n"
+				if err := table.Restore(strings.NewReader(file)); err != nil {
+					t.Fatal(err)
+				}
+				probe := rule(ping, ExpectSeen)
+				probe.DarkAfter = darkAfter
+				table.Apply([]Block{blockOf("192.0.2.0/24", []string{"192.0.2.1"}, probe)})
+				lose := func() bool {
+					table.Record(handle(t, table, "192.0.2.1", ping), time.Now(), Timeout, 0)
+					return slot(t, table, "192.0.2.1", ping).Known
+				}
+				first := slot(t, table, "192.0.2.1", ping)
+				if first.Known != test.known || first.LastAnswer.After(time.Now()) {
+					t.Errorf("known %v, last answer %v, want known %v", first.Known, first.LastAnswer, test.known)
+				}
+				if test.left > 0 {
+					time.Sleep(test.left)
+					if !lose() {
+						t.Errorf("forgotten before %v", test.left)
+					}
+					time.Sleep(2 * time.Second) // the file has whole seconds
+				}
+				if lose() {
+					t.Errorf("not forgotten after %v", test.left)
+				}
+			})
 		})
 	}
 }

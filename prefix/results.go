@@ -6,7 +6,8 @@ import "time"
 // shortest interval that can be configured, 10 ms; whoever reads it does so once a second.
 const maxResults = 128
 
-// Result is one probe whose outcome is known, as Series.Results hands it out.
+// Result is one probe whose outcome is known, as Series.Results hands it out. One with
+// NoSample is no probe: the address has become Unknown, or is left out and Dark.
 type Result struct {
 	Sent int64 // when the probe was sent, Unix nanoseconds
 	RTT  time.Duration

@@ -101,7 +101,7 @@ type Change struct {
 	From, To State
 	// Cause is how the probe ended that decided; the zero Cause of a change to Unknown, too.
 	Cause Cause
-	// Obstacle is why nothing is measured, of a change to Unknown; empty: nobody said.
+	// Obstacle is why nothing is measured, of a change to Unknown or of an address that is left out; empty: nobody said.
 	Obstacle string
 }
 

@@ -323,6 +323,9 @@ func (s *Slot) reconfigure(rule TargetProbe) {
 	s.rule = rule
 	never := s.LastAnswer.IsZero()
 	if rule.Expect == ExpectNone || rule.Expect == ExpectSeen && never {
-		s.Known, s.State, s.before, s.oks, s.fails = false, Dark, Dark, 0, 0
+		s.Known, s.before, s.oks, s.fails = false, Dark, 0, 0
+		if s.State != Unknown { // which it stays: nothing has been measured since
+			s.State = Dark
+		}
 	}
 }

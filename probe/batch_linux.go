@@ -21,7 +21,7 @@ import (
 const (
 	// tick is how often the loop wakes. Each wake-up costs some 10 µs, so longer is
 	// cheaper; three ticks must fit into little more than 10 ms, so that no 10 ms of
-	// the second carry more than 1.2 times their share.
+	// the second carry more than 1.5 times their share (group.begin).
 	tick = 4 * time.Millisecond
 	// drainEvery is how many packets are sent before replies are read in between:
 	// a quarter of what the receive buffer holds, stamps included.
@@ -102,9 +102,7 @@ func (b *batch) Run(ctx context.Context) error {
 	runtime.LockOSThread() // and not unlocked: the thread ends with its niceness
 	prefer()
 	defer b.closeSockets()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { b.report.lines.run(ctx) })
+	defer b.report.lines.start()()
 
 	b.mu.Lock()
 	b.clock.update()

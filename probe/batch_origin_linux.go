@@ -93,7 +93,11 @@ func (b *batch) giveUp(s *socket, obstacle string) {
 			continue
 		}
 		for i := range sl.flights {
-			if f := &sl.flights[i]; f.state == flightOut {
+			switch f := &sl.flights[i]; {
+			case f.state != flightOut:
+			case f.refused != noError: // somebody has said what became of it
+				b.lost(sl, f)
+			default:
 				b.discard(sl, f, obstacle)
 				b.o.Recorder.Unmeasured(sl.target.Handle, obstacle)
 			}

@@ -31,6 +31,23 @@ func (l *lines) log(keyvals ...any) {
 	}
 }
 
+// start writes the lines from now on, until end is called. end returns when what was still
+// queued is written, too. It belongs to the loop and not to the context of the program: a loop
+// that cannot start, and waits for its lines to be written before it says why, must not wait for
+// a context that only ends when it has said so.
+func (l *lines) start() (end func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		l.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // run writes the lines until the context ends, and then what is still queued.
 func (l *lines) run(ctx context.Context) {
 	for {

@@ -3,6 +3,7 @@ package probe
 import (
 	"bytes"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -76,11 +77,12 @@ func TestAReloadMayNameWhatIsNotThere(t *testing.T) {
 				}
 			}
 			want := []string{
-				`prefixes 127.9.1.0/28 (p.yml:12), 127.9.2.0/28 (p.yml:14) wait for interface "near0": no such device`,
 				`prefix 127.9.3.0/28 (p.yml:16) waits for source "10.66.0.99": cannot assign requested address`,
-				`prefixes 127.9.1.0/28 (p.yml:12), 127.9.2.0/28 (p.yml:14) wait no longer: interface "near0" is there`,
 				`prefix 127.9.3.0/28 (p.yml:16) waits no longer: source "10.66.0.99" is there`,
+				`prefixes 127.9.1.0/28 (p.yml:12), 127.9.2.0/28 (p.yml:14) wait for interface "near0": no such device`,
+				`prefixes 127.9.1.0/28 (p.yml:12), 127.9.2.0/28 (p.yml:14) wait no longer: interface "near0" is there`,
 			}
+			slices.Sort(got) // in whatever order they were looked at
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("log (-want +got)\n%s", diff)
 			}

@@ -50,10 +50,10 @@ type launcher func(ctx context.Context, flights *sync.WaitGroup, slot uint32)
 // run starts what is due until the context ends, and waits for what it started. skip is
 // told, with p.mu held, what is left out.
 func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)) {
+	defer p.report.lines.start()()
 	var flights sync.WaitGroup
 	defer flights.Wait()
 	defer p.close()
-	flights.Go(func() { p.report.lines.run(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	judged, last := p.now(), p.now()
@@ -103,7 +103,8 @@ func (p *pacer) close() {
 // maxSleep is how long the loop sleeps when nothing is due: until shares are judged.
 const maxSleep = healthEvery
 
-// launchDue starts every probe that is due, and returns when to look again.
+// launchDue starts every probe that is due, and returns when to look again. There is no quota: a loop that runs
+// seldom starts all of its turn at once, which maxLag and maxPortable bound.
 func (p *pacer) launchDue(ctx context.Context, flights *sync.WaitGroup, now int64, launch launcher, skip func(slot uint32)) (next int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

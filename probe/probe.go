@@ -44,8 +44,10 @@ type Target struct {
 type Recorder interface {
 	// Record must not block. sent is when the probe was sent, rtt is set for answers.
 	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
-	// Unmeasured must not block. It notes why a probe could not be sent, or why its outcome cannot be
-	// known, for a reason of this machine.
+	// Reject takes a loss that somebody declares: the sender of an ICMP error, say. It must not block.
+	Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
+	// Unmeasured takes a probe that could not be sent, or whose outcome cannot be known, for a reason of this
+	// machine: one of a few words that never change, which becomes a label. It must not block.
 	Unmeasured(h prefix.Handle, obstacle string)
 }
 

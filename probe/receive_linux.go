@@ -167,7 +167,7 @@ func (b *batch) drainErrors(s *socket) (empty bool) {
 					continue // it arrives as a packet too
 				}
 				b.metrics.received.Inc()
-				b.icmpError(s, s.err.message(i), s.err.from(i), r.icmpType, r.offender)
+				b.icmpError(s, s.err.message(i), s.err.from(i), prefix.Cause{By: r.offender, Type: r.icmpType, Code: r.icmpCode})
 			}
 		}
 		if n < batchSize {
@@ -243,54 +243,55 @@ func (b *batch) rawError(s *socket, data []byte, from netip.Addr) {
 		return
 	}
 	dst, _ := netip.AddrFromSlice(q.Dst)
-	b.icmpError(s, q.ICMP, dst, q.Type, from)
+	b.icmpError(s, q.ICMP, dst, prefix.Cause{By: from, Type: q.Type, Code: q.Code})
 }
 
 func identifierOf(icmp []byte) uint16 { return uint16(icmp[4])<<8 | uint16(icmp[5]) }
 
-// icmpError takes an ICMP error: the ICMP message that it quotes, the destination of that,
-// the type, and who sent it.
-func (b *batch) icmpError(s *socket, quoted []byte, dst netip.Addr, icmpType byte, from netip.Addr) {
-	sl, f := b.quoted(s, quoted, dst)
-	if f == nil || f.state != flightOut {
+// icmpError takes an ICMP error: the ICMP message that it quotes, the destination of that, who
+// sent the error, its type and code. What turns out to be the reason for no loss is counted as
+// unmatched: here, or when a better error or the reply comes.
+func (b *batch) icmpError(s *socket, quoted []byte, dst netip.Addr, why prefix.Cause) {
+	o, reason := outcomeOfError(s.key.v6, why.Type)
+	why.Outcome = o
+	sl, f, how := b.quoted(s, quoted, dst)
+	if f == nil || !reason {
 		b.metrics.unmatchedError.Inc()
 		return
 	}
-	o, final := outcomeOfError(s.key.v6, icmpType)
-	if !final {
+	before := f.refused
+	if !sl.refuse(f, why, how, b.read) || before != noError {
 		b.metrics.unmatchedError.Inc()
-		return
 	}
-	b.lost(sl, f, o, from)
 }
 
-// quoted finds the probe that an ICMP error quotes: by its tag where enough is quoted,
-// by destination and sequence where a router quotes just the 8 bytes of RFC 792.
-func (b *batch) quoted(s *socket, quoted []byte, dst netip.Addr) (*slot, *flight) {
+// quoted finds the probe that an ICMP error quotes, and says how sure that is: by its tag where enough
+// is quoted, by destination and sequence where a router quotes just the 8 bytes of RFC 792.
+func (b *batch) quoted(s *socket, quoted []byte, dst netip.Addr) (*slot, *flight, evidence) {
 	if len(quoted) < packet.HeaderLen {
-		return nil, nil
+		return nil, nil, noError
 	}
 	e, err := b.key.ParseEcho(quoted, s.requestType())
 	switch {
 	case err == nil:
 		sl := b.slot(e.Tag.Target)
 		if sl == nil || sl.target.Addr != dst || e.Sequence != e.Tag.Sequence() {
-			return nil, nil
+			return nil, nil, noError
 		}
-		return sl, sl.flight(e.Tag.Serial)
+		return sl, sl.flight(e.Tag.Serial), byCookie
 	case !errors.Is(err, packet.ErrShort):
-		return nil, nil
+		return nil, nil, noError
 	}
 	sl := b.byAddr[dst]
 	if sl == nil {
-		return nil, nil
+		return nil, nil, noError
 	}
 	for i := range sl.flights {
 		if f := &sl.flights[i]; f.state == flightOut && uint16(f.serial) == e.Sequence {
-			return sl, f
+			return sl, f, byName
 		}
 	}
-	return nil, nil
+	return nil, nil, noError
 }
 
 // settle records the answered probes. An answer waits while the probe before it may still
@@ -335,8 +336,14 @@ func (b *batch) answered(s *slot, f *flight) {
 	rtt := f.rtt()
 	if int64(rtt) > f.timeout {
 		b.metrics.late.Inc()
-		b.lost(s, f, prefix.Timeout, netip.Addr{})
+		b.lost(s, f)
+		if s.traced != 0 {
+			b.trace(s, Packet{Sequence: uint16(f.serial), Event: "late", Received: b.clock.at(f.receive)})
+		}
 		return
+	}
+	if f.refused != noError {
+		b.metrics.unmatchedError.Inc() // the reply shows that the probe has arrived all the same
 	}
 	f.state = flightNone
 	sent := b.clock.at(f.departure())

@@ -53,12 +53,16 @@ type group struct {
 	slots    []uint32 // parallel to phases
 	cycle    int64    // when phase 0 of the current round is
 	next     int      // the first of the current round that has not been due
+
+	ticked int64 // when the last tick began
+	credit int64 // how much time has passed of which the probes may still leave
+	quota  int   // how many probes may still leave in this tick
 }
 
 // newGroup makes an empty group. epoch is the monotonic time of the Unix epoch: rounds
 // are aligned to wall time, so that a restart keeps every address's phase.
 func newGroup(interval time.Duration, epoch, now int64) *group {
-	g := &group{interval: int64(interval), maxLag: int64(min(maxLag, interval/2))}
+	g := &group{interval: int64(interval), maxLag: int64(min(maxLag, interval/2)), ticked: now}
 	g.cycle = now - (now-epoch)%g.interval
 	return g
 }
@@ -148,15 +152,56 @@ func (g *group) doneUntil(now int64) int64 {
 	return min(now, due-1)
 }
 
-// quota is how many probes may leave in one tick: a quarter more than the even share, so that
-// what a late tick left behind is caught up without a burst. Three ticks begin in 10 ms at the
-// most, so these carry at most 3 x 4 ms x 1.25 / 10 ms = 1.5 times their share.
-func (g *group) quota(tick int64) int {
-	return max(int(int64(len(g.slots))*tick*5/4/g.interval), minQuota)
+// maxTurn is how many ticks' worth of probes one late tick may send. A loop that gets a third of a processor
+// ticks when its turn begins and then once a tick, so there are three ticks' time for each at the most. Two more
+// are for ticks whose own work takes a good part of the turn. More would be a burst.
+const maxTurn = 5
+
+// begin begins a tick of a loop that should tick so often. A late one may use its turn: as many probes may
+// leave as are due in the time since the tick before, up to maxTurn ticks' worth. What it must leave
+// behind for that, the next ones may send on top. Any tick may send a quarter more than its even share, so
+// that what is left behind for other reasons is caught up.
+//
+// That bounds every burst. While ticks of 4 ms begin not more than 5 ms apart, each may send 5 ms' worth, and
+// three begin in 10 ms at the most: these carry at most 3 x 5 / 10 = 1.5 times their share. In any span
+// of time, from one tick to another, no more leave than are due in it and since the tick before it, but
+// for a quarter of a tick's worth for each tick, and what a tick before had to leave behind: not more than
+// maxLag's worth, for what is later is skipped. No tick, however late, sends more than maxTurn ticks' worth.
+func (g *group) begin(now, tick int64) {
+	if len(g.slots) == 0 {
+		return
+	}
+	n := int64(len(g.slots))
+	g.credit = min(g.credit+now-g.ticked, int64(maxLag))
+	g.ticked = now
+	turn := max(min(g.credit, maxTurn*tick), tick*5/4)
+	quota := max(turn*n/g.interval, minQuota)
+	g.credit = max(g.credit-quota*g.interval/n, 0) // what is less than one probe stays
+	g.quota = int(quota)
 }
 
 // minQuota lets small groups, whose share of a tick is about one, have neighbours in time.
 const minQuota = 8
+
+// take takes the next target that is due in the tick that has begun off the schedule. late says that its time has
+// passed by too much, so that it must be skipped. It returns false when there is nothing more to do: nothing is
+// due, or the quota is used up.
+func (g *group) take() (slot uint32, due int64, late, ok bool) {
+	slot, due, ok = g.peek()
+	if !ok || due > g.ticked {
+		g.credit = 0 // nothing is left behind
+		return 0, 0, false, false
+	}
+	late = g.ticked-due > g.maxLag
+	if !late {
+		if g.quota == 0 {
+			return 0, 0, false, false
+		}
+		g.quota--
+	}
+	g.advance()
+	return slot, due, late, true
+}
 
 // expiry is one entry of a deadline queue.
 type expiry struct {

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"fmt"
-	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -15,23 +14,21 @@ const userStampBatch = 16
 
 // sendDue sends what is due in a group, at most its quota, and skips what is too late.
 func (b *batch) sendDue(g *group) {
-	now := b.clock.now
-	for quota := g.quota(int64(tick)); quota > 0; {
-		i, due, ok := g.peek()
-		if !ok || due > now {
+	g.begin(b.clock.now, int64(tick))
+	for {
+		i, due, late, ok := g.take()
+		if !ok {
 			return
 		}
-		g.advance()
 		s := b.slots[i]
 		if s.socket.fd < 0 {
 			b.absent(s, s.socket.origin.gone)
 			continue
 		}
-		if now-due > g.maxLag {
+		if late {
 			b.skip(s, due)
 			continue
 		}
-		quota--
 		sock := s.socket
 		b.overtake(s)
 		sock.add(b.key, s, s.next(), due)
@@ -44,7 +41,11 @@ func (b *batch) sendDue(g *group) {
 // overtake gives up the probe whose place the next one needs, if its outcome is still open:
 // a reload has made the interval shorter than its timeout, or there is more to read than can be.
 func (b *batch) overtake(s *slot) {
-	if f := &s.flights[(s.serial+1)&1]; f.state != flightNone {
+	switch f := &s.flights[(s.serial+1)&1]; {
+	case f.state == flightNone:
+	case f.state == flightOut && f.refused != noError && b.clock.now >= f.handed+f.timeout:
+		b.lost(s, f)
+	default:
 		b.discard(s, f, discardOvertaken)
 	}
 }
@@ -177,17 +178,19 @@ func (b *batch) expire(now int64) {
 }
 
 // expireOne judges one probe whose deadline has passed, after the drops have been
-// counted. What the kernel may have dropped on our side is discarded, not lost.
+// counted. What the kernel may have dropped on our side is discarded, not lost, unless an
+// ICMP error says that it is lost: what somebody else confirms is no doubt of ours.
 func (b *batch) expireOne(s *slot, f *flight) {
 	switch {
+	case f.refused != noError:
+		b.lost(s, f)
 	case b.blind:
 		b.discard(s, f, discardFlood)
-		return
 	case f.drops != s.socket.drops:
 		b.discard(s, f, discardKernelDrop)
-		return
+	default:
+		b.lost(s, f)
 	}
-	b.lost(s, f, prefix.Timeout, netip.Addr{})
 }
 
 func (b *batch) countAllDrops() {
@@ -204,13 +207,27 @@ func (b *batch) countDrops(s *socket) {
 	}
 }
 
-// lost records a probe that got no answer, or an ICMP error from a router.
-func (b *batch) lost(s *slot, f *flight, o prefix.Outcome, from netip.Addr) {
+// lost records a probe that got no reply in time, with the reason that an ICMP error gave.
+func (b *batch) lost(s *slot, f *flight) {
+	late := f.state == flightReplied
 	f.state = flightNone
 	sent := b.clock.at(f.departure())
-	b.o.Recorder.Record(s.target.Handle, sent, o, 0)
+	p := Packet{Sequence: uint16(f.serial), Event: prefix.Timeout.String(), Sent: sent}
+	if f.refused == noError {
+		b.o.Recorder.Record(s.target.Handle, sent, prefix.Timeout, 0)
+	} else {
+		why := s.causes[f.serial&1]
+		b.o.Recorder.Reject(s.target.Handle, sent, why)
+		p.Event, p.From = why.Outcome.String(), why.By
+		if s.traced != 0 {
+			p.Err = fmt.Errorf("ICMP type %d code %d", why.Type, why.Code)
+		}
+		if !late { // then the time is that of the reply
+			p.Received = b.clock.at(f.receive)
+		}
+	}
 	if s.traced != 0 {
-		b.trace(s, Packet{Sequence: uint16(f.serial), Event: o.String(), Sent: sent, From: from})
+		b.trace(s, p)
 	}
 }
 

@@ -11,19 +11,29 @@ type flightState uint8
 
 const (
 	flightNone    flightState = iota // never sent, or its outcome is recorded
-	flightOut                        // sent, no answer yet
+	flightOut                        // sent, no reply yet, whatever ICMP errors say
 	flightReplied                    // answered, to be recorded once its transmit stamp is read
+)
+
+// evidence is how well an ICMP error shows that it is about one of our probes.
+type evidence uint8
+
+const (
+	noError  evidence = iota // there is none
+	byName                   // it quotes 8 bytes: destination, identifier and sequence number are right
+	byCookie                 // it quotes the cookie, which only those can know whom the probe has passed
 )
 
 // flight is one probe on its way. Times are nanoseconds on the engine's monotonic clock.
 type flight struct {
 	serial   uint32
 	state    flightState
+	refused  evidence // of the ICMP error about it
 	timeout  int64
 	size     int    // data bytes that it carries, whatever a reload has made of the target since
 	handed   int64  // when it was handed to the kernel; never after it left
 	transmit int64  // the kernel's stamp as it left; 0: none
-	receive  int64  // when the reply arrived
+	receive  int64  // when the reply arrived; before that, when the ICMP error was read
 	drops    uint32 // what the socket had dropped when it was sent
 }
 
@@ -41,7 +51,8 @@ type slot struct {
 	// answered: it tells a duplicate from a late reply.
 	answered uint32
 	queue    *deadlines
-	traced   int64 // log every packet until this moment
+	traced   int64           // log every packet until this moment
+	causes   [2]prefix.Cause // of the flights that are refused
 }
 
 // answeredBits is how many probes back a duplicate can be told from a late reply.
@@ -108,6 +119,19 @@ func (s *slot) reply(serial uint32, received int64) verdict {
 	return replyGood
 }
 
+// refuse notes an ICMP error about a probe. It is no verdict: one copy of the probe, or somebody who
+// is none of its routers, may have caused it, and the reply may still come. Until the deadline the error is only
+// the reason for a loss. It returns false if the probe is no longer open, or if the error that
+// is known is as good.
+func (s *slot) refuse(f *flight, why prefix.Cause, how evidence, read int64) bool {
+	if f.state != flightOut || how <= f.refused {
+		return false
+	}
+	f.refused, f.receive = how, read
+	s.causes[f.serial&1] = why
+	return true
+}
+
 // stamp gives a transmit stamp to the probe that it belongs to: the newest one that
 // was handed to the kernel before. slack covers the reading of two clocks.
 func (s *slot) stamp(transmit, slack int64) bool {
@@ -135,8 +159,8 @@ func (f *flight) departure() int64 {
 	return f.handed
 }
 
-// outcomeOfError maps an ICMP error to the outcome of the probe that it quotes; false
-// if it is not the end of the probe.
+// outcomeOfError maps an ICMP error to the outcome of the probe that it quotes, if that stays
+// without a reply; false if the error is no reason for a loss.
 func outcomeOfError(v6 bool, icmpType byte) (prefix.Outcome, bool) {
 	if v6 {
 		switch icmpType {

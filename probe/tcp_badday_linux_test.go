@@ -223,14 +223,24 @@ func TestATCPReloadUnderLoadCountsNothingTwice(t *testing.T) {
 	b.unhealthy()
 }
 
-// tap reads the SYNs that leave by an interface, and answers them with packets of its own.
+// tap reads the packets that leave by an interface, and answers them with packets of its own.
 type tap struct {
 	fd   int
 	done sync.WaitGroup
 }
 
 // onSYN calls answer with every SYN (IP header first) that goes out, until the test ends.
-func onSYN(t *testing.T, l *netsim.Lab, answer func(syn []byte)) {
+func onSYN(t *testing.T, answer func(syn []byte)) {
+	t.Helper()
+	onPacket(t, func(p []byte) {
+		if len(p) >= 40 && p[0] == 0x45 && p[9] == unix.IPPROTO_TCP && p[33]&0x12 == 0x02 {
+			answer(p)
+		}
+	})
+}
+
+// onPacket calls answer with every packet (IP header first) that goes by, until the test ends.
+func onPacket(t *testing.T, answer func(p []byte)) {
 	t.Helper()
 	const all = unix.ETH_P_ALL << 8 // in network byte order; less than all would be what arrives only
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, all)
@@ -251,7 +261,7 @@ func onSYN(t *testing.T, l *netsim.Lab, answer func(syn []byte)) {
 				return
 			default:
 			}
-			if err == nil && n >= 40 && buf[0] == 0x45 && buf[9] == unix.IPPROTO_TCP && buf[33]&0x12 == 0x02 {
+			if err == nil && n >= 20 {
 				answer(buf[:n])
 			}
 		}
@@ -327,7 +337,7 @@ func TestForgedAnswersToASYN(t *testing.T) {
 		{"an unreachable that quotes 8 bytes", prefix.Unreachable, func(syn []byte) []byte { return netsim.ErrorMessage(router, local, 3, 13, syn[:28]) }},
 		{"a time exceeded", prefix.TTLExceeded, func(syn []byte) []byte { return netsim.ErrorMessage(router, local, 11, 0, syn) }},
 	}
-	onSYN(t, l, func(syn []byte) {
+	onSYN(t, func(syn []byte) {
 		if i := int(syn[19]) - 1; i < len(ways) {
 			if err := l.Inject(ways[i].answer(syn)); err != nil {
 				t.Error(err)

@@ -6,15 +6,24 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"prefix_exporter/prefix"
 )
 
 // attempt is one connection on its way. Times are nanoseconds on the engine's monotonic clock.
 type attempt struct {
 	serial  uint32
 	open    bool
-	fd      int
+	fd      int   // -1: the kernel has ended it, and its answer may still be heard
 	begun   int64 // when connect(2) was called
 	timeout int64
+
+	refused  bool // by an ICMP error
+	why      prefix.Cause
+	port     uint16 // its own, and the sequence number of its SYN, as the error quoted them
+	sequence uint32
+	received int64 // when its answer was heard; 0: it was not
+	reset    bool  // that was a reset
 }
 
 // endpoint is one target as the connector sees it. Its attempts have serial numbers; the
@@ -57,27 +66,22 @@ var errBusy = errors.New("the attempts before are still in flight")
 // connectDue begins the connections that are due in a group, at most its quota, and skips
 // those that are too late.
 func (c *connector) connectDue(g *group) {
-	now := c.clock.now
-	for quota := g.quota(int64(connectTick)); quota > 0; {
-		i, due, ok := g.peek()
-		if !ok || due > now {
+	g.begin(c.clock.now, int64(connectTick))
+	for {
+		i, due, late, ok := g.take()
+		if !ok {
 			return
 		}
-		g.advance()
-		e := c.endpoints[i]
-		switch {
+		switch e := c.endpoints[i]; {
 		case e.origin.gone != nil:
 			c.absent(e, e.origin.gone)
-			continue
-		case now-due > g.maxLag:
+		case late:
 			c.skip(e, due, errStale)
-			continue
 		case e.attempts[(e.serial+1)&1].open:
 			c.skip(e, due, errBusy)
-			continue
+		default:
+			c.connect(e, due)
 		}
-		quota--
-		c.connect(e, due)
 	}
 }
 
@@ -209,9 +213,19 @@ func (c *connector) abandon(e *endpoint) {
 	}
 }
 
-// close closes the socket of an attempt, which takes it out of the epoll, too.
+// close ends an attempt.
 func (c *connector) close(a *attempt) {
-	_ = unix.Close(a.fd)
+	if a.fd < 0 {
+		c.waiting--
+	} else {
+		c.release(a)
+	}
 	a.open = false
+}
+
+// release closes the socket of an attempt, which takes it out of the epoll, too.
+func (c *connector) release(a *attempt) {
+	_ = unix.Close(a.fd)
+	a.fd = -1
 	c.open--
 }

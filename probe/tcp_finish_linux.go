@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"prefix_exporter/packet"
 	"prefix_exporter/prefix"
 )
 
@@ -31,7 +33,12 @@ func (i *tcpInfo) hasRTOTime() bool {
 }
 
 // The states of a connection (linux/include/net/tcp_states.h).
-const stateSynSent = 2
+const (
+	stateEstablished = 1
+	stateSynSent     = 2
+	stateClose       = 7
+	stateCloseWait   = 8
+)
 
 // poll takes all that has been decided. Whatever is decided leaves the epoll, but for what
 // waits for the attempt before it: one more round than all in flight fill sees them all.
@@ -72,14 +79,28 @@ func (c *connector) event(ev *unix.EpollEvent) {
 	known := c.info.read(a.fd)
 	if ev.Events&(unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 		if n, err := unix.GetsockoptInt(a.fd, unix.SOL_SOCKET, unix.SO_ERROR); err == nil && n != 0 {
-			c.failed(e, a, unix.Errno(n))
-			return
+			seen = c.clock.monotonic()
+			if known = c.info.read(a.fd); !c.stands(known, unix.Errno(n)) {
+				c.failed(e, a, unix.Errno(n))
+				return
+			}
 		}
 	}
-	if !known || c.info.State == stateSynSent {
-		return // nothing is decided yet: it comes again
+	switch {
+	case !known || c.info.State == stateSynSent:
+		// nothing is decided yet: it comes again
+	case c.info.State == stateClose && a.refused:
+		c.ended(e, a) // the error was told before
+	default:
+		c.established(e, a, seen)
 	}
-	c.established(e, a, seen)
+}
+
+// stands says whether a connection, which c.info is about, stands although there was an error: a reset ends
+// it, an ICMP error about what we sent behind the SYN does not undo the SYN/ACK (RFC 1122 section 4.2.3.9).
+func (c *connector) stands(known bool, errno unix.Errno) bool {
+	return known && (c.info.State == stateEstablished || c.info.State == stateCloseWait) &&
+		errno != unix.ECONNRESET && errno != unix.EPIPE
 }
 
 // established takes a connection that stands, which c.info, read at seen, is about. An answer after the
@@ -89,19 +110,25 @@ func (c *connector) established(e *endpoint, a *attempt, seen int64) {
 	c.metrics.received.Inc()
 	if int64(took) > a.timeout {
 		c.metrics.late.Inc()
-		c.lost(e, a, prefix.Timeout, Packet{})
+		c.silent(e, a)
 		return
 	}
 	if !e.target.OrderlyClose {
 		// A reset instead of a FIN (socket(7)): no TIME_WAIT is left on either side.
 		_ = unix.SetsockoptLinger(a.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
+	c.answered(e, a, rtt, took)
+}
+
+// answered records an attempt that was answered. took is from its beginning on.
+func (c *connector) answered(e *endpoint, a *attempt, rtt, took time.Duration) {
 	c.close(a)
 	sent := c.clock.at(a.begun)
 	c.o.Recorder.Record(e.target.Handle, sent, prefix.Answered, rtt)
 	if e.traced != 0 {
 		c.trace(e, Packet{Sequence: uint16(a.serial), Event: "answered", Sent: sent, Received: sent.Add(took), RTT: rtt})
 	}
+	c.conclude(e)
 }
 
 // measure returns the RTT of a handshake and how long all of it took, from c.info. A
@@ -147,52 +174,80 @@ func lastSYN(n, linear uint32) (after time.Duration) {
 	return after
 }
 
-// failed takes a connection that came to nothing.
+// failed takes a connection that came to nothing, or an ICMP error about one that goes on.
 func (c *connector) failed(e *endpoint, a *attempt, errno unix.Errno) {
 	c.metrics.received.Inc()
-	if r, ok := c.icmpError(a.fd, errno); ok {
-		o, final := outcomeOfError(!e.target.Addr.Is4(), r.icmpType)
-		if !final {
-			o = prefix.Unreachable // an error all the same, and the kernel has given up
-		}
-		p := Packet{From: r.offender}
-		if e.traced != 0 {
-			p.Err = fmt.Errorf("ICMP type %d code %d", r.icmpType, r.icmpCode)
-		}
-		c.lost(e, a, o, p)
+	if c.icmpError(e, a, errno) {
 		return
 	}
 	switch errno {
 	case unix.ECONNREFUSED:
-		c.lost(e, a, prefix.Refused, Packet{})
+		c.lost(e, a, prefix.Cause{Outcome: prefix.Refused})
 	case unix.ECONNRESET, unix.EPIPE: // EPIPE: a FIN came before the reset
-		c.lost(e, a, prefix.Reset, Packet{})
+		c.lost(e, a, prefix.Cause{Outcome: prefix.Reset})
 	case unix.ETIMEDOUT: // net.ipv4.tcp_syn_retries has been made small
-		c.lost(e, a, prefix.Timeout, Packet{})
+		c.silent(e, a)
 	case unix.EHOSTUNREACH, unix.ENETUNREACH, unix.EHOSTDOWN, unix.ENONET:
-		c.lost(e, a, prefix.Unreachable, Packet{})
+		if a.refused { // an error that was told before, and has now ended it
+			c.ended(e, a)
+			return
+		}
+		c.lost(e, a, prefix.Cause{Outcome: prefix.Unreachable}) // nobody knows who says so
 	default: // nobody's answer: the connection was aborted here (ss -K, say)
 		c.close(a)
 		c.refused(e, errno)
+		c.conclude(e)
 	}
 }
 
-// icmpError returns the ICMP error that ended a connection, if one did.
-func (c *connector) icmpError(fd int, errno unix.Errno) (r report, ok bool) {
+// icmpError takes the ICMP error that is behind an error of a connection, if there is one. Linux ends an
+// attempt by it, unless the error arrives while the socket is in use; then SYNs go on.
+func (c *connector) icmpError(e *endpoint, a *attempt, errno unix.Errno) bool {
 	if errno == unix.ECONNRESET || errno == unix.EPIPE {
-		return r, false
+		return false
 	}
-	n, failed := c.errors.receive(fd, unix.MSG_ERRQUEUE)
+	n, failed := c.errors.receive(a.fd, unix.MSG_ERRQUEUE)
 	if failed != 0 {
-		return r, false
+		return false
 	}
 	for i := range n {
-		r = c.errors.report(i)
-		if r.origin == unix.SO_EE_ORIGIN_ICMP || r.origin == unix.SO_EE_ORIGIN_ICMP6 {
-			return r, true
+		r := c.errors.report(i)
+		if r.origin != unix.SO_EE_ORIGIN_ICMP && r.origin != unix.SO_EE_ORIGIN_ICMP6 {
+			continue
 		}
+		c.note(a, &r, c.errors.message(i), !e.target.Addr.Is4())
+		if !c.info.read(a.fd) || c.info.State != stateSynSent {
+			c.ended(e, a)
+		}
+		return true
 	}
-	return r, false
+	return false
+}
+
+// note notes what an ICMP error says of an attempt. The first one counts: all quote the sequence number of the SYN.
+func (c *connector) note(a *attempt, r *report, quoted []byte, v6 bool) {
+	if a.refused {
+		return
+	}
+	o, final := outcomeOfError(v6, r.icmpType)
+	if !final {
+		o = prefix.Unreachable // an error all the same, and the kernel gives up
+	}
+	a.refused, a.why = true, prefix.Cause{Outcome: o, By: r.offender, Type: r.icmpType, Code: r.icmpCode}
+	if len(quoted) >= packet.HeaderLen { // all that the kernel lets in (RFC 792)
+		a.port, a.sequence = binary.BigEndian.Uint16(quoted[0:]), binary.BigEndian.Uint32(quoted[4:])
+	}
+}
+
+// ended takes an attempt that the kernel has ended by an ICMP error. Where its answer can still be heard, it stays open
+// until its deadline.
+func (c *connector) ended(e *endpoint, a *attempt) {
+	if c.witnessOf(e).fd < 0 {
+		c.silent(e, a)
+		return
+	}
+	c.release(a)
+	c.waiting++
 }
 
 // expire judges the attempts whose deadline has passed.
@@ -212,25 +267,43 @@ func (c *connector) expire(now int64) {
 	c.queues = kept
 }
 
-// expireOne judges an attempt that nothing came back of. If the kernel has sent its SYN
+// expireOne judges an attempt that nothing came back of, or nothing but an ICMP error. If the kernel has sent its SYN
 // again, and that did not get out of this machine, it is nobody's loss; of an
 // attempt that ends before, within a second, the kernel does not tell.
 func (c *connector) expireOne(e *endpoint, a *attempt) {
-	if c.info.read(a.fd) && c.info.State == stateSynSent && c.info.Total_retrans > 0 && c.info.Retrans == 0 {
+	if !a.refused && c.info.read(a.fd) && c.info.State == stateSynSent && c.info.Total_retrans > 0 && c.info.Retrans == 0 {
 		c.close(a)
 		c.refused(e, errUnsent)
+		c.conclude(e)
 		return
 	}
-	c.lost(e, a, prefix.Timeout, Packet{})
+	c.silent(e, a)
 }
 
-// lost records an attempt that came to nothing; p says more about it.
-func (c *connector) lost(e *endpoint, a *attempt, o prefix.Outcome, p Packet) {
+// silent records an attempt that was not answered in time, with the reason that an ICMP error gave.
+func (c *connector) silent(e *endpoint, a *attempt) {
+	if a.refused {
+		c.lost(e, a, a.why)
+		return
+	}
+	c.lost(e, a, prefix.Cause{Outcome: prefix.Timeout})
+}
+
+// lost records an attempt that came to nothing.
+func (c *connector) lost(e *endpoint, a *attempt, why prefix.Cause) {
 	c.close(a)
 	sent := c.clock.at(a.begun)
-	c.o.Recorder.Record(e.target.Handle, sent, o, 0)
+	if why.By.IsValid() {
+		c.o.Recorder.Reject(e.target.Handle, sent, why)
+	} else {
+		c.o.Recorder.Record(e.target.Handle, sent, why.Outcome, 0)
+	}
 	if e.traced != 0 {
-		p.Sequence, p.Event, p.Sent = uint16(a.serial), o.String(), sent
+		p := Packet{Sequence: uint16(a.serial), Event: why.Outcome.String(), Sent: sent, From: why.By}
+		if why.By.IsValid() {
+			p.Err = fmt.Errorf("ICMP type %d code %d", why.Type, why.Code)
+		}
 		c.trace(e, p)
 	}
+	c.conclude(e)
 }

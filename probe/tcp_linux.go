@@ -40,6 +40,9 @@ type connector struct {
 	open  int // attempts in flight
 	limit int // how many there may be
 
+	witnesses [2]witness // of IPv4 and IPv6
+	waiting   int        // attempts that the kernel has ended, and whose answers may still be heard
+
 	events [eventBatch]unix.EpollEvent
 	info   tcpInfo
 	errors inBatch // of the error queue
@@ -75,6 +78,7 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
 	c.errors.grow(inDataLen)
+	c.witnesses = [2]witness{{fd: -1}, {fd: -1, v6: true}}
 	c.fitLimit()
 	return c, nil
 }
@@ -93,9 +97,7 @@ func linearTimeouts() uint32 {
 func (c *connector) Run(ctx context.Context) error {
 	runtime.LockOSThread() // and not unlocked: the thread ends with its niceness
 	prefer()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { c.report.lines.run(ctx) })
+	defer c.report.lines.start()()
 	if err := c.start(); err != nil {
 		return err
 	}
@@ -133,9 +135,11 @@ func (c *connector) start() error {
 		return fmt.Errorf("epoll: %w", err)
 	}
 	c.epoll = fd
+	c.fitWitnesses()
 	c.clock.update()
 	c.polled, c.judged = c.clock.now, c.clock.now
-	c.report.lines.log(level.Key(), level.InfoValue(), "msg", "Connecting", "ports", len(c.byKey), "connections_limit", c.limit)
+	c.report.lines.log(level.Key(), level.InfoValue(), "msg", "Connecting", "ports", len(c.byKey), "connections_limit", c.limit,
+		"hears_answers_after_icmp_errors", c.witnesses[0].fd >= 0 || c.witnesses[1].fd >= 0)
 	return nil
 }
 
@@ -149,6 +153,7 @@ func (c *connector) end() {
 	c.origins.close()
 	_ = unix.Close(c.epoll)
 	c.epoll = -1
+	c.fitWitnesses()
 }
 
 // tick does all that is to be done now. What has been decided is read before anything is
@@ -162,7 +167,9 @@ func (c *connector) tick() (now int64) {
 		c.metrics.stalls.Inc()
 		c.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
 	}
+	c.listen()
 	c.poll()
+	c.testify()
 	c.follow(now)
 	c.expire(now)
 	for _, g := range c.groups {
@@ -233,6 +240,7 @@ func (c *connector) replace(targets []TCPTarget) {
 	for i := range targets {
 		c.put(&targets[i])
 	}
+	c.fitWitnesses()
 	members := map[time.Duration][]uint32{}
 	for _, e := range c.endpoints {
 		if e.used {

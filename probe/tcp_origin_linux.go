@@ -30,6 +30,9 @@ func (c *connector) follow(now int64) {
 func (c *connector) giveUp(e *endpoint, obstacle string) {
 	for i := range e.attempts {
 		a := &e.attempts[i]
+		if a.open && a.refused { // somebody has said what became of it
+			c.silent(e, a)
+		}
 		if !a.open {
 			continue
 		}

@@ -74,6 +74,9 @@ type TraceEngine interface {
 	// Trace logs every packet of the routes to one address for so long from now on; 0
 	// ends it. It returns ErrNoTarget if no route leads there.
 	Trace(ctx context.Context, addr netip.Addr, d time.Duration) error
+	// Hurry asks for two rounds of the routes of a prefix now, and not only when they are due: it
+	// has just gone down, and where its path ends is the question. At most once in 30 s; it does not block for long.
+	Hurry(p netip.Prefix)
 }
 
 // NewTrace makes an engine. Other systems than Linux get one that accepts targets, logs that

@@ -80,9 +80,7 @@ func newTrace(o TraceOptions) (TraceEngine, error) {
 // Run implements TraceEngine.
 func (t *tracer) Run(ctx context.Context) error {
 	defer t.closeSockets()
-	var writer sync.WaitGroup
-	defer writer.Wait()
-	writer.Go(func() { t.report.lines.run(ctx) })
+	defer t.report.lines.start()()
 
 	t.start()
 	timer := time.NewTimer(0)
@@ -136,6 +134,7 @@ func (t *tracer) step() (wait time.Duration) {
 	for _, g := range t.groups {
 		t.beginDue(g)
 	}
+	t.beginExtra()
 	if now-t.judged >= int64(healthEvery) {
 		t.tally.judge(t.report.trouble)
 		t.judged = now

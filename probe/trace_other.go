@@ -40,6 +40,9 @@ func (u *untraced) Apply(_ context.Context, targets []TraceTarget) error {
 	return nil
 }
 
+// Hurry implements TraceEngine.
+func (*untraced) Hurry(netip.Prefix) {}
+
 // Trace implements TraceEngine.
 func (*untraced) Trace(_ context.Context, addr netip.Addr, _ time.Duration) error {
 	return fmt.Errorf("%w: %s", ErrNoTarget, addr)

@@ -92,7 +92,7 @@ func (t *tracer) packet(s *traceSocket, i int) {
 			return
 		}
 	}
-	in := reception{kind: route.Arrived, from: from, at: s.in.arrivedAt(i), stamp: s.in.report(i).stamp}
+	in := reception{kind: route.Arrived, shown: proofReply, from: from, at: s.in.arrivedAt(i), stamp: s.in.report(i).stamp}
 	if s.protocol == packet.ProtocolTCP {
 		t.segment(s, data, in)
 		return
@@ -190,6 +190,7 @@ func (t *tracer) named(s *traceSocket, dst netip.Addr, n packet.Name) (*trail, i
 // reception is an answer as it arrived.
 type reception struct {
 	kind  route.Kind
+	shown proof
 	code  uint8
 	from  netip.Addr
 	at    netip.Addr // the address of ours to which it came; the zero Addr: not known
@@ -222,7 +223,7 @@ func (t *tracer) icmpError(s *traceSocket, at int, rep *report) {
 		t.metrics.unmatchedError.Inc()
 		return
 	}
-	r, i := t.quoted(s, quoted, dst, n)
+	r, i, shown := t.quoted(s, quoted, dst, n)
 	if r == nil {
 		t.metrics.unmatchedError.Inc()
 		return
@@ -231,27 +232,28 @@ func (t *tracer) icmpError(s *traceSocket, at int, rep *report) {
 		kind = route.Arrived
 	}
 	t.answered(r, i, reception{
-		kind: kind, code: rep.icmpCode, from: rep.offender, at: s.err.arrivedAt(at), stamp: rep.stamp, quote: quoted, end: rep.quoteEnd,
+		kind: kind, shown: shown, code: rep.icmpCode, from: rep.offender, at: s.err.arrivedAt(at), stamp: rep.stamp, quote: quoted, end: rep.quoteEnd,
 	})
 }
 
-// quoted finds the probe that a packet, quoted or come back with its stamp, is: by its tag where there
-// is one, else by the 8 bytes that every router quotes.
-func (t *tracer) quoted(s *traceSocket, quoted []byte, dst netip.Addr, n packet.Name) (*trail, int) {
+// quoted finds the probe that a packet, quoted or come back with its stamp, is, and says how well that is shown: by
+// its tag where there is one, else by the 8 bytes that every router quotes.
+func (t *tracer) quoted(s *traceSocket, quoted []byte, dst netip.Addr, n packet.Name) (*trail, int, proof) {
 	if s.protocol != packet.ProtocolTCP {
 		tag, err := t.key.ParseQuotedTag(quoted)
 		switch {
 		case err == nil:
 			r := t.trail(tag.Target)
 			if r == nil || r.socket != s || r.dst != dst || r.constant() != n.Constant {
-				return nil, 0
+				return nil, 0, 0
 			}
-			return r, t.place(r, tag.Serial)
+			return r, t.place(r, tag.Serial), proofCookie
 		case !errors.Is(err, packet.ErrShort):
-			return nil, 0
+			return nil, 0, 0
 		}
 	}
-	return t.named(s, dst, n)
+	r, i := t.named(s, dst, n)
+	return r, i, proofName
 }
 
 // kindOfError says what an ICMP error tells of a probe; not ok if it tells nothing. One of our own
@@ -270,7 +272,8 @@ func kindOfError(v6 bool, icmpType, code uint8) (k route.Kind, ok bool) {
 	return 0, false
 }
 
-// answered takes an authentic answer.
+// answered takes an authentic answer. Of two to the same probe the one counts that proves more, if both come in time:
+// a network may duplicate a probe and refuse one copy.
 func (t *tracer) answered(r *trail, place int, in reception) {
 	event := ""
 	switch {
@@ -280,9 +283,11 @@ func (t *tracer) answered(r *trail, place int, in reception) {
 	case place == placeOld:
 		t.metrics.late.Inc()
 		event = "late"
-	case r.asks[place].state == askAnswered:
+	case r.asks[place].state == askAnswered && !t.better(r, &r.asks[place], &in):
 		t.metrics.duplicate.Inc()
 		event = "duplicate"
+	case r.asks[place].state == askAnswered:
+		t.metrics.duplicate.Inc() // the one before
 	case r.asks[place].state != askOut:
 		t.metrics.unmatchedSequence.Inc()
 		return
@@ -304,7 +309,7 @@ func (t *tracer) answered(r *trail, place int, in reception) {
 		return
 	}
 	a := &r.asks[place]
-	a.state, a.kind, a.code, a.from = askAnswered, in.kind, in.code, in.from
+	a.state, a.shown, a.kind, a.code, a.from, a.labels = askAnswered, in.shown, in.kind, in.code, in.from, nil
 	if a.receive = t.translate(in.stamp, a.handed); a.receive == 0 {
 		a.receive = t.clock.now
 		t.metrics.unstamped.Inc()
@@ -312,6 +317,19 @@ func (t *tracer) answered(r *trail, place int, in reception) {
 	if in.quote != nil {
 		a.labels = labels(r.socket.key.v6, in.quote, in.end)
 	}
+}
+
+// better says whether an answer takes the place of the one that is there: it proves more, and has come in time
+// for the round and for its probe.
+func (t *tracer) better(r *trail, a *ask, in *reception) bool {
+	if !r.open || in.shown <= a.shown {
+		return false
+	}
+	received := t.translate(in.stamp, a.handed)
+	if received == 0 {
+		received = t.clock.now
+	}
+	return received-a.departure() <= int64(r.target.Timeout)
 }
 
 // labels returns the label stack behind a quotation.
@@ -375,7 +393,7 @@ func (t *tracer) looped(s *traceSocket, data []byte) (*trail, int) {
 			continue
 		}
 		if n, err := packet.ParseName(inner, protocol); err == nil {
-			if r, i := t.quoted(s, inner, dst, n); r != nil {
+			if r, i, _ := t.quoted(s, inner, dst, n); r != nil {
 				return r, i
 			}
 		}

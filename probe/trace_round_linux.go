@@ -41,10 +41,27 @@ type ask struct {
 	transmit int64  // when it left, by the kernel or as a guess where that does not stamp; 0: not known
 	receive  int64  // when the answer arrived
 	drops    uint32 // what the socket had dropped when it was sent
+	shown    proof  // of the answer
 	kind     route.Kind
 	code     uint8
 	from     netip.Addr
 	labels   []route.Label
+}
+
+// proof is how well an answer shows that it is one to our probe.
+type proof uint8
+
+const (
+	proofName   proof = iota + 1 // an ICMP error that quotes 8 bytes, or of TCP more: what named looks at
+	proofCookie                  // an ICMP error that quotes the cookie, too
+	proofReply                   // an answer of the destination itself: it has the cookie, or acknowledges it
+)
+
+// open says whether the answer to a probe may still come, or a better one. That the way ends here is the strongest thing
+// that an error can say, and is contradicted by whatever proves more until the deadline. A router that
+// says that it forwards is believed at once: most quote 8 bytes, and no round should wait for that.
+func (a *ask) open() bool {
+	return a.state == askOut || a.state == askAnswered && a.kind == route.Unreachable
 }
 
 // trail is one route as the engine sees it. All its probes are of one flow, so that
@@ -69,6 +86,8 @@ type trail struct {
 	next     int64 // when the next round is due
 	deadline int64 // of the probes that were asked last, not after next
 	traced   int64 // log every packet until this moment
+	hurried  int64 // when Hurry was asked for it last; 0: never
+	extra    int   // rounds that are to begin as soon as none is open
 }
 
 // routePhase returns where in the interval a route is traced: neighbouring prefixes, and the
@@ -154,9 +173,11 @@ func (t *tracer) judgeAll() {
 func (t *tracer) judge(r *trail, late bool) {
 	end, arrived, blocked, open := r.asked, false, false, 0
 	for i := range r.asks[:r.asked] {
-		switch a := &r.asks[i]; {
-		case a.state == askOut:
+		a := &r.asks[i]
+		if a.open() {
 			open++
+		}
+		switch {
 		case a.state != askAnswered:
 		case a.kind == route.Arrived:
 			arrived, end = true, i+1

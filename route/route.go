@@ -72,6 +72,19 @@ type Spec struct {
 	Port      uint16
 	Source    netip.Addr
 	Interface string
+	// Interval between two rounds. A path is stale when its newest round is more than three of them
+	// old, and at least ten seconds. 0: never.
+	Interval time.Duration
+}
+
+// patience is how old the newest round may be for its path to be shown as the current one: as for
+// the states of addresses, a single missed round is no doubt.
+func (s *Spec) patience() time.Duration { return max(3*s.Interval, 10*time.Second) }
+
+// sameWay says whether probes leave in the same way.
+func (s Spec) sameWay(o Spec) bool {
+	s.Interval = o.Interval
+	return s == o
 }
 
 // Status is how a path ends.
@@ -84,6 +97,7 @@ const (
 	Incomplete               // silence after the last hop
 	Blocked                  // a router says that the destination is unreachable
 	Loop                     // the last hops repeat
+	NoRoute                  // this machine has no way to the destination: nothing could be sent
 )
 
 // Path is one way, as seen from here.
@@ -113,6 +127,8 @@ const (
 	LoopEnded
 	BlockBegan // a router says that the destination is unreachable
 	BlockEnded
+	NoRouteBegan // this machine has no way to the destination
+	NoRouteEnded
 )
 
 // Change is one change of a path, seen twice.
@@ -160,6 +176,8 @@ type Route struct {
 	// Rounds counts those of Dst. Last is when the newest one began.
 	Rounds uint64
 	Last   time.Time
+	// Stale says that the newest round is too old: Path and Hops are what was known then.
+	Stale bool
 	// ChangesTotal counts the changes of the path to Dst; Changes are the last
 	// MaxChanges of the route, oldest first, earlier destinations included.
 	ChangesTotal uint64

@@ -26,6 +26,7 @@ type entry struct {
 	rounds  uint64
 	last    time.Time
 	total   uint64   // changes of the path to the destination
+	noRoute int      // rounds in a row, the newest included, that this machine had no way for
 	changes []Change // never written, but for appending
 }
 
@@ -46,7 +47,8 @@ func (t *Table) Apply(specs []Spec) {
 	defer t.mu.Unlock()
 	next := make(map[Key]*entry, len(specs))
 	for _, s := range specs {
-		if e := t.routes[s.Key]; e != nil && e.spec == s {
+		if e := t.routes[s.Key]; e != nil && e.spec.sameWay(s) {
+			e.setInterval(s.Interval)
 			next[s.Key] = e
 		} else {
 			next[s.Key] = &entry{spec: s}
@@ -58,6 +60,12 @@ func (t *Table) Apply(specs []Spec) {
 		}
 	}
 	t.routes = next
+}
+
+func (e *entry) setInterval(d time.Duration) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.spec.Interval = d
 }
 
 func (e *entry) retire() {
@@ -89,23 +97,80 @@ func (e *entry) record(dst netip.Addr, r Round) (Change, bool) {
 	if e.gone || !v.asked {
 		return Change{}, false
 	}
-	if e.tracker.dst != dst {
-		e.tracker = tracker{dst: dst}
-		e.rounds, e.total = 0, 0
-	}
+	e.goTo(dst)
 	e.rounds++
 	e.last = r.Started
+	back := e.noRoute >= noRouteRounds
+	e.noRoute = 0
 	n, changed := e.tracker.follow(&v, r.Started)
-	if !changed {
+	switch {
+	case back:
+		return e.tell(Change{At: r.Started, Reason: NoRouteEnded, Old: Path{Status: NoRoute}, New: e.path()}), true
+	case changed:
+		return e.tell(Change{At: n.at, Reason: n.reason, TTL: n.ttl, Old: n.old, New: n.new}), true
+	}
+	return Change{}, false
+}
+
+// goTo begins a new path if the destination is another one than before.
+func (e *entry) goTo(dst netip.Addr) {
+	if e.tracker.dst != dst {
+		e.tracker = tracker{dst: dst}
+		e.rounds, e.total, e.noRoute = 0, 0, 0
+	}
+}
+
+// noRouteRounds is after how many rounds that could not be sent it is a change that this machine has no
+// way to the destination: as any other change it must be seen twice.
+const noRouteRounds = 2
+
+// RecordNoRoute takes a round of a route to dst that this machine had no way for, at the moment at which it
+// should have begun. What Record ignores is ignored here, too.
+func (t *Table) RecordNoRoute(k Key, dst netip.Addr, at time.Time) {
+	t.mu.RLock()
+	e := t.routes[k]
+	t.mu.RUnlock()
+	if e == nil || !dst.IsValid() {
+		return
+	}
+	if c, changed := e.recordNoRoute(dst, at); changed {
+		t.onChange(c)
+	}
+}
+
+func (e *entry) recordNoRoute(dst netip.Addr, at time.Time) (Change, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone {
 		return Change{}, false
 	}
-	c := Change{At: n.at, Key: e.spec.Key, Dst: dst, Reason: n.reason, TTL: n.ttl, Old: n.old, New: n.new}
+	e.goTo(dst)
+	before := e.path()
+	e.rounds++
+	e.last = at
+	if e.noRoute++; e.noRoute != noRouteRounds {
+		return Change{}, false
+	}
+	return e.tell(Change{At: at, Reason: NoRouteBegan, Old: before, New: Path{Status: NoRoute}}), true
+}
+
+// path is the accepted path.
+func (e *entry) path() (p Path) {
+	if c := e.tracker.course; c != nil {
+		p = c.path()
+	}
+	return p
+}
+
+// tell counts and keeps a change, and returns a copy of it. The caller holds e.mu.
+func (e *entry) tell(c Change) Change {
+	c.Key, c.Dst = e.spec.Key, e.tracker.dst
 	e.total++
 	if len(e.changes) == MaxChanges {
 		e.changes = e.changes[1:]
 	}
 	e.changes = append(e.changes, c)
-	return c.clone(), true
+	return c.clone()
 }
 
 // Routes returns all routes, sorted by prefix, then address.
@@ -133,9 +198,10 @@ func (t *Table) show(wanted func(Key) bool, changes bool) []Route {
 	}
 	t.mu.RUnlock()
 	slices.SortFunc(entries, func(a, b *entry) int { return compareKeys(a.spec.Key, b.spec.Key) })
+	now := time.Now()
 	routes := make([]Route, len(entries))
 	for i, e := range entries {
-		routes[i] = e.show(changes)
+		routes[i] = e.show(changes, now)
 	}
 	return routes
 }
@@ -148,16 +214,20 @@ func compareKeys(a, b Key) int {
 	)
 }
 
-func (e *entry) show(changes bool) Route {
+func (e *entry) show(changes bool, now time.Time) Route {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r := Route{Spec: e.spec, Dst: e.tracker.dst, Rounds: e.rounds, Last: e.last, ChangesTotal: e.total}
 	if !r.Dst.IsValid() {
 		r.Dst = e.spec.Addr
 	}
-	if c := e.tracker.course; c != nil {
+	switch c := e.tracker.course; {
+	case e.noRoute > 0:
+		r.Path.Status = NoRoute
+	case c != nil:
 		r.Path, r.Hops = c.path(), c.show()
 	}
+	r.Stale = e.rounds > 0 && e.spec.Interval > 0 && now.Sub(e.last) > e.spec.patience()
 	if changes {
 		for _, c := range e.changes {
 			r.Changes = append(r.Changes, c.clone())

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"prefix_exporter/packet"
 )
 
 // String returns one word: silent, unasked, exceeded, arrived or unreachable.
@@ -26,7 +28,7 @@ func (k Kind) String() string {
 // MarshalText returns what String does.
 func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// String returns the word of the JSON API: pending, reached, incomplete, blocked or loop.
+// String returns the word of the JSON API: pending, reached, incomplete, blocked, loop or no_route.
 func (s Status) String() string {
 	switch s {
 	case Pending:
@@ -39,6 +41,8 @@ func (s Status) String() string {
 		return "blocked"
 	case Loop:
 		return "loop"
+	case NoRoute:
+		return "no_route"
 	}
 	return fmt.Sprintf("Status(%d)", uint8(s))
 }
@@ -47,7 +51,7 @@ func (s Status) String() string {
 func (s Status) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // String returns the word of the JSON API: new_router, longer, shorter, loop_began,
-// loop_ended, block_began or block_ended.
+// loop_ended, block_began, block_ended, no_route_began or no_route_ended.
 func (r Reason) String() string {
 	switch r {
 	case NewRouter:
@@ -64,6 +68,10 @@ func (r Reason) String() string {
 		return "block_began"
 	case BlockEnded:
 		return "block_ended"
+	case NoRouteBegan:
+		return "no_route_began"
+	case NoRouteEnded:
+		return "no_route_ended"
 	}
 	return fmt.Sprintf("Reason(%d)", uint8(r))
 }
@@ -107,6 +115,8 @@ func (p Path) Detail() string {
 			return fmt.Sprintf("loops back to hop %d, %s", p.Again, name(p.Hops[p.Again-1]))
 		}
 		return "loops"
+	case NoRoute:
+		return "no route from the prober"
 	}
 	return p.Status.String()
 }
@@ -131,6 +141,10 @@ func (c Change) String() string {
 		return fmt.Sprintf("%s is unreachable: %s", name(c.Dst), c.New.Detail())
 	case BlockEnded:
 		return fmt.Sprintf("%s is no longer unreachable", name(c.Dst))
+	case NoRouteBegan:
+		return fmt.Sprintf("this machine has no route to %s", name(c.Dst))
+	case NoRouteEnded:
+		return fmt.Sprintf("this machine has a route to %s again", name(c.Dst))
 	}
 	return c.Reason.String()
 }
@@ -160,23 +174,10 @@ func name(a netip.Addr) string {
 	return a.String()
 }
 
-// unreachable returns the meaning of a code of an ICMP destination unreachable: RFC 792, RFC 1122
-// section 3.2.2.1 and RFC 1812 section 5.2.7.1, or RFC 4443 section 3.1.
+// unreachable returns the meaning of a code of an ICMP destination unreachable.
 func unreachable(by netip.Addr, code uint8) string {
-	words := [...]string{
-		0: "network unreachable", 1: "host unreachable", 2: "protocol unreachable", 3: "port unreachable",
-		4: "fragmentation needed", 5: "source route failed", 6: "network unknown", 7: "host unknown",
-		9: "network prohibited", 10: "host prohibited", 11: "network unreachable for this type of service",
-		12: "host unreachable for this type of service", 13: "administratively prohibited",
-	}
 	if by.Is6() && !by.Is4In6() {
-		words = [...]string{
-			0: "no route", 1: "administratively prohibited", 2: "beyond the scope of the source", 3: "address unreachable",
-			4: "port unreachable", 5: "source address prohibited", 6: "route rejected", 13: "",
-		}
+		return packet.ErrorText(true, packet.Unreachable6, code)
 	}
-	if int(code) < len(words) && words[code] != "" {
-		return words[code]
-	}
-	return fmt.Sprintf("unreachable, code %d", code)
+	return packet.ErrorText(false, packet.Unreachable, code)
 }

@@ -9,17 +9,22 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 
 	"prefix_exporter/docs"
 	"prefix_exporter/e2e/tools"
 )
 
-// longestSummary is what one SMS of 159 characters has room for: "RESOLVED 14:07: " before
-// it and " since 14:02" behind it come from alertmanager/templates/sms.tmpl.
-const longestSummary = 159 - len("RESOLVED 14:07: ") - len(" since 14:02")
+// What an SMS of 160 characters has room for, beside what alertmanager/templates/sms.tmpl puts behind it.
+// In the first, two names may have been cut, and each "…" becomes "..".
+const (
+	longestResolved = 160 - len(" 12 Mar 14:02-16 Mar 14:02 +0530 (99 h 59 min)") - 2
+	longestSummary  = 160 - len(" since 12 Mar 14:02 +0530") - 4
+)
 
 // rule is one rule of a file, as Prometheus reads it.
 type rule struct {
@@ -88,6 +93,7 @@ func others() []string {
 	return []string{
 		"ALERTS", // of Prometheus, for each alert
 		"up",     // of Prometheus, for each target
+		"process_start_time_seconds",                // of every Go program
 		"prometheus_rule_evaluation_failures_total", // of Prometheus
 		"alertmanager_notifications_failed_total",   // of Alertmanager
 	}
@@ -175,7 +181,7 @@ func queries(template string) (found []string) {
 	for _, m := range regexp.MustCompile(`printf ("(?:\\.|[^"\\])*")[^|}]*\| *query`).FindAllStringSubmatch(template, -1) {
 		var text string
 		if _, err := fmt.Sscanf(m[1], "%q", &text); err == nil {
-			found = append(found, strings.ReplaceAll(text, "%q", `""`))
+			found = append(found, strings.NewReplacer("%q", `""`, "%v", "0").Replace(text))
 		}
 	}
 	return found
@@ -210,10 +216,13 @@ func TestAlertsAreWhole(t *testing.T) {
 			continue // nobody is told
 		}
 		names[r.Alert] = true
-		for _, key := range []string{"summary", "description", "dashboard_url", "runbook_url"} {
+		for _, key := range []string{"subject", "resolved", "summary", "description", "dashboard_url", "runbook_url"} {
 			if r.Annotations[key] == "" {
 				t.Errorf("%s has no %s", r.Alert, key)
 			}
+		}
+		if d := lingering(t, r.Annotations["lingers"]); d != keeps(t, r.KeepFiringFor) {
+			t.Errorf("%s lingers for %v, and keeps firing for %q", r.Alert, d, r.KeepFiringFor)
 		}
 		if !strings.HasSuffix(r.Annotations["runbook_url"], "/"+r.Alert+".md") {
 			t.Errorf("the runbook of %s is %s", r.Alert, r.Annotations["runbook_url"])
@@ -230,6 +239,46 @@ func TestAlertsAreWhole(t *testing.T) {
 			t.Errorf("%s is of no alert", path)
 		}
 	}
+}
+
+// lingering is a time of day as the duration since midnight, which is how templates read it.
+func lingering(t *testing.T, clock string) time.Duration {
+	t.Helper()
+	if clock == "" {
+		return 0
+	}
+	at, err := time.Parse(time.TimeOnly, clock)
+	if err != nil {
+		t.Error(err)
+	}
+	return at.Sub(at.Truncate(24 * time.Hour))
+}
+
+func keeps(t *testing.T, text string) time.Duration {
+	t.Helper()
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Error(err)
+	}
+	return d
+}
+
+// composed is what a summary has to be: the other annotations, cut where it would be too long.
+func composed(annotations map[string]string) string {
+	text := annotations["subject"]
+	if detail := annotations["detail"]; detail != "" {
+		text += " " + detail
+	}
+	if cause := annotations["cause"]; cause != "" {
+		text += ": " + cause
+	}
+	if runes := []rune(text); len(runes) > longestSummary {
+		text = string(runes[:longestSummary])
+	}
+	return text
 }
 
 // tested reads the unit tests: which alerts fire in any, which stay silent at some time.
@@ -260,6 +309,12 @@ func tested(t *testing.T) (fires, silent map[string]bool) {
 						continue
 					}
 					longest = max(longest, utf8.RuneCountInString(summary))
+					if d := cmp.Diff(composed(e.Annotations), summary); d != "" {
+						t.Errorf("%s: the summary is not made of the other annotations (-want +got):\n%s", a.Alertname, d)
+					}
+					if n := utf8.RuneCountInString(e.Annotations["resolved"]); n > longestResolved {
+						t.Errorf("%s: %q: %d characters, want %d at most", a.Alertname, e.Annotations["resolved"], n, longestResolved)
+					}
 					if n := utf8.RuneCountInString(summary); n == 0 || n > longestSummary || strings.ContainsAny(summary, "\n\r") {
 						t.Errorf("%s: %q: %d characters, want one line of 1 to %d", a.Alertname, summary, n, longestSummary)
 					}
@@ -271,8 +326,8 @@ func tested(t *testing.T) (fires, silent map[string]bool) {
 	return fires, silent
 }
 
-// TestWhatInhibitsComesFirst checks that an unhealthy prober is told to Alertmanager before what it would
-// claim: each group has its own moment, but the rules of one are evaluated in turn.
+// TestWhatInhibitsComesFirst checks that trouble of the prober reaches Alertmanager before what it
+// inhibits: each group has its own moment, but the rules of one are evaluated in turn.
 func TestWhatInhibitsComesFirst(t *testing.T) {
 	var file struct {
 		Groups []struct {
@@ -282,8 +337,12 @@ func TestWhatInhibitsComesFirst(t *testing.T) {
 	}
 	decode(t, "alerts.yml", &file)
 	for _, g := range file.Groups {
-		if slices.ContainsFunc(g.Rules, func(r rule) bool { return r.Alert == "PrefixDown" }) && g.Rules[0].Alert != "ProberUnhealthy" {
-			t.Errorf("the group %s begins with %q", g.Name, g.Rules[0].Alert+g.Rules[0].Record)
+		at := func(alert string) int { return slices.IndexFunc(g.Rules, func(r rule) bool { return r.Alert == alert }) }
+		first := at("PrefixDown")
+		for _, alert := range []string{"ProberUnhealthyInhibitor", "ProberDoubtInhibitor", "ProberOffline"} {
+			if first >= 0 && (at(alert) < 0 || at(alert) > first) {
+				t.Errorf("in the group %s, %s is not before PrefixDown", g.Name, alert)
+			}
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-kit/log/level"
 	"golang.org/x/sync/singleflight"
@@ -29,9 +30,12 @@ type api struct {
 	Options
 	encoding chan struct{} // holds a token for each stream that encodes
 	asked    singleflight.Group
+	answers  *answers
 }
 
-func newAPI(o Options) *api { return &api{Options: o, encoding: make(chan struct{}, encoders)} }
+func newAPI(o Options) *api {
+	return &api{Options: o, encoding: make(chan struct{}, encoders), answers: &answers{most: maxAnswers}}
+}
 
 // handlers are what is served, by its path below pathAPI.
 func (a *api) handlers() map[string]http.Handler {
@@ -80,9 +84,13 @@ func (a *api) refuse(w http.ResponseWriter, err error) {
 		level.Error(a.Logger).Log("msg", "Cannot answer a request", "err", err)
 		p = &problem{http.StatusInternalServerError, http.StatusText(http.StatusInternalServerError)}
 	}
-	writeJSON(w, p.status, struct {
+	writeError(w, p.status, p.text)
+}
+
+func writeError(w http.ResponseWriter, status int, text string) {
+	writeJSON(w, status, struct {
 		Error string `json:"error"`
-	}{p.text})
+	}{text})
 }
 
 // fail makes a handler of a function whose error is the answer.
@@ -101,9 +109,10 @@ func (a *api) json(keys []string, h func(*http.Request) (any, error)) http.Handl
 		if err := checkKeys(r, keys...); err != nil {
 			return err
 		}
+		a.Frames.Fresh(time.Now())
 		answer, err := h(r)
 		if err == nil {
-			writeJSON(w, http.StatusOK, answer)
+			writeJSON(a.answers.to(w), http.StatusOK, answer)
 		}
 		return err
 	})
@@ -118,6 +127,7 @@ func (a *api) shared(name string, h func(*http.Request) (any, error)) func(*http
 	}
 }
 
+// writeJSON writes the answer in one piece.
 func writeJSON(w http.ResponseWriter, status int, answer any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -162,9 +172,14 @@ func number(r *http.Request, key string, otherwise, low, high uint64) (uint64, e
 	if text == "" {
 		return otherwise, nil
 	}
+	return whole(key, text, low, high)
+}
+
+// whole reads a whole number in this range; what says where it stands.
+func whole(what, text string, low, high uint64) (uint64, error) {
 	n, err := strconv.ParseUint(text, 10, 64)
 	if err != nil || n < low || n > high {
-		return 0, invalid("%s %q: must be a whole number from %d to %d", key, text, low, high)
+		return 0, invalid("%s %q: must be a whole number from %d to %d", what, text, low, high)
 	}
 	return n, nil
 }

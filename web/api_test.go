@@ -18,7 +18,7 @@ import (
 	"prefix_exporter/prefix"
 )
 
-// world is all that the API shows: two prefixes of which something is known.
+// world is all that the API shows: two prefixes of which something is known, and one of which nothing is.
 type world struct {
 	table   *prefix.Table
 	frames  *frame.Recorder
@@ -31,10 +31,15 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{prober: prober{ready: true}}
 	w.events = event.New(event.Options{Capacity: 64, Registerer: prometheus.NewRegistry()})
-	w.table = prefix.NewTable(func(c prefix.Change) {
+	w.table = prefix.NewTable(func(c prefix.Change) { // as package app tells of them
+		detail := c.Cause.Outcome.String()
+		if c.To == prefix.Unknown {
+			detail = c.Obstacle
+		}
 		w.events.Publish(event.Event{
 			Time: c.At.UTC(), Type: c.To.String(), Prefix: c.Prefix, IP: c.Addr, TargetID: prefix.TargetID(c.Addr),
-			Probe: c.Probe.Kind.String(), Port: c.Probe.Port, From: c.From.String(), To: c.To.String(), Detail: c.Cause.Outcome.String(),
+			Probe: c.Probe.Kind.String(), Port: c.Probe.Port, From: c.From.String(), To: c.To.String(),
+			Detail: detail, Cause: c.Cause.Detail(), By: c.Cause.By,
 		})
 	})
 	w.frames = frame.New(frame.Options{Table: w.table})
@@ -50,11 +55,11 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// blocks are a /24 with two probes of which not every address has both, and an IPv6 prefix.
+// blocks are a /24 with two probes of which not every address has both, and two IPv6 prefixes.
 func blocks() []prefix.Block {
-	icmp := prefix.TargetProbe{DownAfter: 2, UpAfter: 1}
+	icmp := prefix.TargetProbe{DownAfter: 2, UpAfter: 1, Interval: time.Second}
 	https := icmp
-	https.Probe = prefix.Probe{Kind: prefix.TCP, Port: 443}
+	https.Probe, https.Interval = tls, time.Minute
 	target := func(ip, name string, probes ...prefix.TargetProbe) prefix.Target {
 		return prefix.Target{Addr: netip.MustParseAddr(ip), Name: name, Probes: probes}
 	}
@@ -64,9 +69,11 @@ func blocks() []prefix.Block {
 			Tenants: []string{"team-a", "team-b"}, Labels: []prefix.Label{{Name: "site", Value: "paris"}},
 			Targets: []prefix.Target{
 				target("192.0.2.1", "", icmp, https), target("192.0.2.2", "mail", icmp, https), target("192.0.2.3", "", icmp),
+				target("192.0.2.4", "", icmp), target("192.0.2.255", "", icmp),
 			},
 		},
 		{Prefix: netip.MustParsePrefix("2001:db8::/64"), Targets: []prefix.Target{target("2001:db8::1", "", icmp)}},
+		{Prefix: netip.MustParsePrefix("2001:db8:0:1::/64"), Targets: []prefix.Target{target("2001:db8:0:1::1", "", icmp)}},
 	}
 }
 
@@ -75,34 +82,55 @@ var (
 	tls  = prefix.Probe{Kind: prefix.TCP, Port: 443}
 )
 
-// record puts a result into the table that was sent now.
-func (w *world) record(t *testing.T, ip string, p prefix.Probe, o prefix.Outcome, rtt time.Duration) {
+// handle is that of a slot that is there.
+func (w *world) handle(t *testing.T, ip string, p prefix.Probe) prefix.Handle {
 	t.Helper()
 	h, ok := w.table.Handle(netip.MustParseAddr(ip), p)
 	if !ok {
 		t.Fatalf("no slot for %s", ip)
 	}
-	w.table.Record(h, time.Now(), o, rtt)
+	return h
 }
 
-// live lets some minutes pass: 192.0.2.1 answers, 192.0.2.2 stops to, the others are silent.
+// record puts a result into the table that was sent now.
+func (w *world) record(t *testing.T, ip string, p prefix.Probe, o prefix.Outcome, rtt time.Duration) {
+	t.Helper()
+	w.table.Record(w.handle(t, ip, p), time.Now(), o, rtt)
+}
+
+// reject is a loss of now that a router declares, by an ICMP destination unreachable of this code.
+func (w *world) reject(t *testing.T, ip string, code uint8) {
+	t.Helper()
+	w.table.Reject(w.handle(t, ip, ping), time.Now(), prefix.Cause{
+		Outcome: prefix.Unreachable, By: netip.MustParseAddr("198.51.100.1"), Type: 3, Code: code,
+	})
+}
+
+// live lets some minutes pass: 192.0.2.1 answers, 192.0.2.2 stops to, 192.0.2.3 is silent, 192.0.2.4 is
+// rejected, 192.0.2.255 is left out, there is no route to 2001:db8::1, and 2001:db8:0:1::1 cannot be asked.
 func (w *world) live(t *testing.T) {
 	t.Helper()
 	w.frames.Tick(time.Now())
+	w.table.LeaveOut(w.handle(t, "192.0.2.255", ping))
+	w.record(t, "2001:db8::1", ping, prefix.Answered, 5*time.Millisecond)
 	for second := range 150 {
 		time.Sleep(100 * time.Millisecond)
 		w.record(t, "192.0.2.1", ping, prefix.Answered, time.Duration(10+second%3)*time.Millisecond)
 		if second < 148 {
 			w.record(t, "192.0.2.2", ping, prefix.Answered, 20*time.Millisecond)
 		} else {
-			w.record(t, "192.0.2.2", ping, prefix.Unreachable, 0)
+			w.reject(t, "192.0.2.2", 0)
 		}
 		w.record(t, "192.0.2.3", ping, prefix.Timeout, 0)
+		w.reject(t, "192.0.2.4", 13)
+		w.record(t, "2001:db8::1", ping, prefix.NoRoute, 0)
+		w.table.Unmeasured(w.handle(t, "2001:db8:0:1::1", ping), "interface_absent")
 		if second%60 == 30 {
 			w.record(t, "192.0.2.1", tls, prefix.Answered, 12*time.Millisecond)
 			w.record(t, "192.0.2.2", tls, prefix.Refused, 0)
 		}
 		time.Sleep(900 * time.Millisecond)
+		w.table.Age(time.Now())
 		w.frames.Tick(time.Now())
 	}
 }
@@ -117,8 +145,12 @@ func TestAnswers(t *testing.T) {
 			"prefixes":       "/api/v1/prefixes",
 			"prefix":         "/api/v1/prefixes/192.0.2.0/24",
 			"prefix-ipv6":    "/api/v1/prefixes/2001:db8::%2F64",
+			"prefix-unknown": "/api/v1/prefixes/2001:db8:0:1::/64",
 			"ip":             "/api/v1/ips/192.0.2.2",
-			"ip-dark":        "/api/v1/ips/2001:db8::1",
+			"ip-rejected":    "/api/v1/ips/192.0.2.4",
+			"ip-left-out":    "/api/v1/ips/192.0.2.255",
+			"ip-no-route":    "/api/v1/ips/2001:db8::1",
+			"ip-unknown":     "/api/v1/ips/2001:db8:0:1::1",
 			"history-hour":   "/api/v1/history/192.0.2.0/24",
 			"history-minute": "/api/v1/history/192.0.2.0%2f24?probe=tcp&port=443&span=minute",
 			"events":         "/api/v1/events?follow=false",

@@ -90,7 +90,7 @@ func history(b *testing.B, prefixes int) (h http.Handler, frames *frame.Recorder
 	probes := []prefix.Probe{{}, {Kind: prefix.TCP, Port: 80}, {Kind: prefix.TCP, Port: 443}}
 	handles := fill(table, prefixes, probes...)
 	frames = frame.New(frame.Options{Table: table})
-	now := time.Unix(1_000_020, 0) // a minute begins
+	now := time.Unix(ahead+20, 0) // a minute begins
 	for i := range frame.HistoryMinutes + 2 {
 		frames.Tick(now)
 		for k, handle := range handles {

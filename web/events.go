@@ -10,7 +10,6 @@ import (
 	"math"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -82,11 +81,8 @@ func (a *api) eventQuery(r *http.Request) (q eventQuery, err error) {
 // the ID that it has seen, which is the newer one.
 func eventsAfter(r *http.Request) (after uint64, given bool, err error) {
 	if text := r.Header.Get("Last-Event-ID"); text != "" {
-		after, err = strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return 0, false, invalid("header Last-Event-ID %q: must be the ID of an event, a whole number", text)
-		}
-		return after, true, nil
+		after, err = whole("header Last-Event-ID", text, 0, math.MaxInt64)
+		return after, true, err
 	}
 	after, err = number(r, "after", 0, 0, math.MaxInt64)
 	return after, r.URL.Query().Has("after"), err
@@ -148,8 +144,12 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 		defer tap.Close()
 	}
 	s, err := a.newStream(w, r, contentType)
-	if err != nil || r.Method == http.MethodHead {
-		return nil // the client has gone, or wants no more
+	if err != nil {
+		return nil // the client has gone
+	}
+	defer s.end()
+	if r.Method == http.MethodHead {
+		return nil
 	}
 	out := &eventWriter{stream: s, query: &q, encoding: a.encoding, left: q.limit}
 	// Whatever ends these, the end of the stream is all that the client can be told.

@@ -23,13 +23,18 @@ func (a *api) frames(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	a.Frames.Fresh(time.Now())
 	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
 		a.framesByWebSocket(w, r, after)
 		return nil
 	}
 	s, err := a.newStream(w, r, "application/octet-stream")
-	if err != nil || r.Method == http.MethodHead {
-		return nil // the client has gone, or wants no more
+	if err != nil {
+		return nil // the client has gone
+	}
+	defer s.end()
+	if r.Method == http.MethodHead {
+		return nil
 	}
 	sub := a.Frames.Subscribe(after)
 	defer sub.Close()
@@ -88,6 +93,7 @@ func (a *api) reference(w http.ResponseWriter, r *http.Request) error {
 	if err := checkKeys(r); err != nil {
 		return err
 	}
+	a.Frames.Fresh(time.Now())
 	kind := r.PathValue("kind")
 	message, err := a.Frames.Reference(frame.Reference(kind))
 	if err != nil {
@@ -96,7 +102,6 @@ func (a *api) reference(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("Content-Type", "application/octet-stream")
 	h.Set("Cache-Control", "no-store")
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
-	_, _ = w.Write(message) // a client that has gone is no error
+	_, _ = a.answers.to(w).Write(message) // a client that has gone is no error
 	return nil
 }

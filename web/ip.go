@@ -26,9 +26,9 @@ type ipJSON struct {
 }
 
 type probeJSON struct {
-	Probe      string      `json:"probe"`
-	Port       uint16      `json:"port"`
-	State      string      `json:"state"`
+	Probe string `json:"probe"`
+	Port  uint16 `json:"port"`
+	standingJSON
 	LastAnswer *time.Time  `json:"last_answer"`
 	Numbers    numbersJSON `json:"numbers"`
 	Seconds    secondsJSON `json:"seconds"`
@@ -99,8 +99,8 @@ func (a *api) place(s *prefix.Series, addr netip.Addr) (int, bool) {
 func (a *api) probe(s *prefix.Series, slot *prefix.Slot, place int, now int64) probeJSON {
 	numbers := a.Frames.NumbersAt(s, place)
 	p := probeJSON{
-		Probe: s.Probe().Kind.String(), Port: s.Probe().Port, State: slot.State.String(),
-		Numbers: newNumbers(&numbers),
+		Probe: s.Probe().Kind.String(), Port: s.Probe().Port, standingJSON: newStanding(slot),
+		Numbers: newNumbers(&numbers).of(slot),
 		Seconds: newSeconds(s.Seconds(nil, place, now), now),
 	}
 	if !slot.LastAnswer.IsZero() {

@@ -68,6 +68,7 @@ type numbersJSON struct {
 	Lost      int    `json:"lost"`
 	Loss      figure `json:"loss_ratio"`
 	Last      figure `json:"last_seconds"`
+	LastSent  *int64 `json:"last_unix"` // when the probe of Last was sent
 	Min       figure `json:"min_seconds"`
 	Mean      figure `json:"mean_seconds"`
 	Max       figure `json:"max_seconds"`
@@ -77,11 +78,24 @@ type numbersJSON struct {
 }
 
 func newNumbers(n *frame.Numbers) numbersJSON {
-	return numbersJSON{
+	j := numbersJSON{
 		Window: int(window / time.Second), Samples: n.Samples(), Lost: n.Lost(), Loss: ratio(n.Lost(), n.Samples()),
 		Last: seconds(n.Last()), Min: seconds(n.Min()), Mean: seconds(n.Mean()), Max: seconds(n.Max()),
 		Variation: seconds(n.Variation()), Deviation: seconds(n.Deviation()), Error: reason(n.Error()),
 	}
+	if sent, ok := n.LastSent(); ok {
+		j.LastSent = &sent
+	}
+	return j
+}
+
+// of returns the numbers of an address, without what cannot be of now: the table may know a second
+// before the recorder that nothing is known any more.
+func (n numbersJSON) of(s *prefix.Slot) numbersJSON {
+	if s.State == prefix.Unknown {
+		n.Last, n.LastSent, n.Error = figure{}, nil, ""
+	}
+	return n
 }
 
 // reason returns why a probe was lost; empty if it was not.
@@ -94,9 +108,11 @@ func reason(o prefix.Outcome) string {
 
 // tally counts addresses under one probe and sums up their numbers.
 type tally struct {
-	probe          prefix.Probe
-	up, down, dark int
-	numbers        frame.Numbers
+	probe   prefix.Probe
+	states  [prefix.States]int
+	leftOut int // of those that are dark
+	causes  causes
+	numbers frame.Numbers
 }
 
 // tallyJSON is a tally for the outside.
@@ -106,17 +122,26 @@ type tallyJSON struct {
 	Up      int         `json:"up"`
 	Down    int         `json:"down"`
 	Dark    int         `json:"dark"`
+	Unknown int         `json:"unknown"`
+	LeftOut int         `json:"left_out"`
+	Causes  causesJSON  `json:"causes"`
 	Numbers numbersJSON `json:"numbers"`
 }
 
 func (t *tally) json() tallyJSON {
-	return tallyJSON{t.probe.Kind.String(), t.probe.Port, t.up, t.down, t.dark, newNumbers(&t.numbers)}
+	return tallyJSON{
+		Probe: t.probe.Kind.String(), Port: t.probe.Port,
+		Up: t.states[prefix.Up], Down: t.states[prefix.Down], Dark: t.states[prefix.Dark], Unknown: t.states[prefix.Unknown],
+		LeftOut: t.leftOut, Causes: t.causes.json(), Numbers: newNumbers(&t.numbers),
+	}
 }
 
 func (t *tally) add(o *tally) {
-	t.up += o.up
-	t.down += o.down
-	t.dark += o.dark
+	for s, n := range o.states {
+		t.states[s] += n
+	}
+	t.leftOut += o.leftOut
+	t.causes.add(&o.causes)
 	t.numbers.Add(&o.numbers)
 }
 
@@ -129,19 +154,17 @@ type reader struct {
 // tally reads a series and sums it up.
 func (r *reader) tally(s *prefix.Series) tally {
 	s.Snapshot(&r.snap)
-	t := tally{probe: r.snap.Probe, numbers: r.Frames.Total(s)}
+	t := tally{probe: r.snap.Probe, causes: newCauses(), numbers: r.Frames.Total(s)}
 	for i := range r.snap.Slots {
-		if !r.snap.Slots[i].Configured {
+		slot := &r.snap.Slots[i]
+		if !slot.Configured {
 			continue
 		}
-		switch r.snap.Slots[i].State {
-		case prefix.Up:
-			t.up++
-		case prefix.Down:
-			t.down++
-		case prefix.Dark:
-			t.dark++
+		t.states[slot.State]++
+		if slot.LeftOut {
+			t.leftOut++
 		}
+		t.causes.take(r.snap.Addrs[i], slot)
 	}
 	return t
 }

@@ -66,10 +66,14 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			{"/api/v1/prefixes", "", "a=b", 400},
 			{"/api/v1/prefixes/{prefix}", "192.0.2.0/24", "", 200},
 			{"/api/v1/prefixes/{prefix}", "2001:db8::/64", "", 200},
+			{"/api/v1/prefixes/{prefix}", "2001:db8:0:1::/64", "", 200},
 			{"/api/v1/prefixes/{prefix}", "x", "", 400},
 			{"/api/v1/prefixes/{prefix}", "198.51.100.0/24", "", 404},
 			{"/api/v1/ips/{ip}", "192.0.2.1", "", 200},
+			{"/api/v1/ips/{ip}", "192.0.2.4", "", 200},
+			{"/api/v1/ips/{ip}", "192.0.2.255", "", 200},
 			{"/api/v1/ips/{ip}", "2001:db8::1", "", 200},
+			{"/api/v1/ips/{ip}", "2001:db8:0:1::1", "", 200},
 			{"/api/v1/ips/{ip}", "x", "", 400},
 			{"/api/v1/ips/{ip}", "192.0.2.99", "", 404},
 			{"/api/v1/history/{prefix}", "192.0.2.0/24", "", 200},
@@ -81,6 +85,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			{"/api/v1/routes", "", "a=b", 400},
 			{"/api/v1/routes/{prefix}", "192.0.2.0/24", "", 200},
 			{"/api/v1/routes/{prefix}", "2001:db8::/64", "", 200},
+			{"/api/v1/routes/{prefix}", "2001:db8:0:1::/64", "", 200},
 			{"/api/v1/routes/{prefix}", "x", "", 400},
 			{"/api/v1/routes/{prefix}", "198.51.100.0/24", "", 404},
 			{"/api/v1/references/{kind}", "nominal", "", 200},
@@ -96,10 +101,12 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			seen[test.path] = true
 			describe(t, doc, w.handler, test.path, test.params, test.query, test.status)
 		}
+		misdirected := handler(t, &prober{}, true)
 		for path := range doc.Paths.Map() {
 			if !seen[path] {
 				t.Errorf("%s is not tried", path)
 			}
+			describe(t, doc, misdirected, path, "x", "", 421) // the requests are for example.com
 		}
 	})
 }

@@ -140,9 +140,9 @@ type ipOfPrefixJSON struct {
 }
 
 type ipOfProbeJSON struct {
-	Probe   string      `json:"probe"`
-	Port    uint16      `json:"port"`
-	State   string      `json:"state"`
+	Probe string `json:"probe"`
+	Port  uint16 `json:"port"`
+	standingJSON
 	Numbers numbersJSON `json:"numbers"`
 }
 
@@ -201,8 +201,9 @@ func (r *reader) addresses(s *prefix.Series, byAddr map[netip.Addr]*ipOfPrefixJS
 			ip = &ipOfPrefixJSON{IP: addr, Name: names[addr], Place: i}
 			byAddr[addr] = ip
 		}
+		slot := &r.snap.Slots[i]
 		ip.Probes = append(ip.Probes, ipOfProbeJSON{
-			r.snap.Probe.Kind.String(), r.snap.Probe.Port, r.snap.Slots[i].State.String(), newNumbers(&numbers[i]),
+			r.snap.Probe.Kind.String(), r.snap.Probe.Port, newStanding(slot), newNumbers(&numbers[i]).of(slot),
 		})
 	}
 }

@@ -28,7 +28,8 @@ type routeJSON struct {
 	// StatusDetail says in a few words how the path ends, if it is not reached.
 	StatusDetail string            `json:"status_detail,omitempty"`
 	Rounds       uint64            `json:"rounds"`
-	Last         *time.Time        `json:"last"` // null: not traced yet
+	Last         *time.Time        `json:"last"`  // null: not traced yet
+	Stale        bool              `json:"stale"` // hops and status are those of Last, which is too old to be now
 	ChangesTotal uint64            `json:"changes_total"`
 	Hops         []hopJSON         `json:"hops"`
 	Changes      []routeChangeJSON `json:"changes,omitzero"`
@@ -109,7 +110,7 @@ func newRoutes(list []route.Route, changes bool) []routeJSON {
 		all[i] = routeJSON{
 			Prefix: one.Prefix, IP: addrJSON(one.Dst), Protocol: one.Protocol, Port: one.Port,
 			Status: one.Path.Status, StatusDetail: one.Path.Detail(),
-			Rounds: one.Rounds, Last: timeJSON(one.Last), ChangesTotal: one.ChangesTotal,
+			Rounds: one.Rounds, Last: timeJSON(one.Last), Stale: one.Stale, ChangesTotal: one.ChangesTotal,
 			Hops: make([]hopJSON, len(one.Hops)),
 		}
 		for n := range one.Hops {

@@ -18,15 +18,18 @@ import (
 // tracedAt is when the first round of the tests began.
 var tracedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("CET", 3600))
 
-// tracedRoutes has two routes of one prefix, of which one has not been traced yet, and one of an IPv6 prefix.
+// tracedRoutes has two routes of one prefix, of which one has not been traced yet, one of an IPv6 prefix, and one of
+// another to which there is no way, and of which nothing has been heard for a while.
 func tracedRoutes() *route.Table {
 	table := route.NewTable(nil)
 	v4 := route.Key{Prefix: netip.MustParsePrefix("192.0.2.0/24")}
 	v6 := route.Key{Prefix: netip.MustParsePrefix("2001:db8::/64"), Addr: netip.MustParseAddr("2001:db8::1")}
+	noWay := route.Key{Prefix: netip.MustParsePrefix("2001:db8:0:1::/64"), Addr: netip.MustParseAddr("2001:db8:0:1::1")}
 	table.Apply([]route.Spec{
 		{Key: v4, Protocol: "icmp"},
 		{Key: route.Key{Prefix: v4.Prefix, Addr: netip.MustParseAddr("192.0.2.9")}, Protocol: "tcp", Port: 443},
 		{Key: v6, Protocol: "udp", Port: 33434},
+		{Key: noWay, Protocol: "icmp", Interval: time.Minute},
 	})
 	answer := func(kind route.Kind, from string, rtt time.Duration, labels ...route.Label) route.Answer {
 		return route.Answer{Kind: kind, From: netip.MustParseAddr(from), RTT: rtt, Labels: labels}
@@ -42,6 +45,9 @@ func tracedRoutes() *route.Table {
 	}
 	record(v4, "192.0.2.1", 3, answer(route.Exceeded, "10.0.0.7", 3*time.Millisecond, mpls), route.Answer{}, route.Answer{})
 	record(v6, "2001:db8::1", 0, answer(route.Unreachable, "fe80::1", time.Millisecond))
+	for minute := range 2 {
+		table.RecordNoRoute(noWay, noWay.Addr, tracedAt.Add(time.Duration(minute)*time.Minute))
+	}
 	return table
 }
 
@@ -61,7 +67,7 @@ func routesHandler(t *testing.T, routes *route.Table) http.Handler {
 // The routes of tracedRoutes, as they are answered without their changes.
 const (
 	tracedV4 = `"prefix":"192.0.2.0/24","ip":"192.0.2.1","protocol":"icmp","port":0,"status":"reached","rounds":4,
-		"last":"2026-01-02T02:07:05Z","changes_total":1,"hops":[
+		"last":"2026-01-02T02:07:05Z","stale":false,"changes_total":1,"hops":[
 		{"ttl":1,"router":"10.0.0.7","destination":false,"labels":[{"label":16001,"traffic_class":3,"bottom":true,"ttl":1}],
 			"sent":3,"answered":3,"loss_ratio":0,"path_loss_ratio":0,"rate_limited":false,
 			"last_seconds":0.003,"best_seconds":0.001,"mean_seconds":0.002,"worst_seconds":0.003,"stddev_seconds":0.001},
@@ -72,12 +78,16 @@ const (
 			"sent":4,"answered":3,"loss_ratio":0.25,"path_loss_ratio":0.25,"rate_limited":false,
 			"last_seconds":null,"best_seconds":0.003,"mean_seconds":0.003,"worst_seconds":0.003,"stddev_seconds":0}]`
 	tracedPending = `"prefix":"192.0.2.0/24","ip":"192.0.2.9","protocol":"tcp","port":443,"status":"pending","status_detail":"not asked yet",
-		"rounds":0,"last":null,"changes_total":0,"hops":[]`
+		"rounds":0,"last":null,"stale":false,"changes_total":0,"hops":[]`
 	tracedV6 = `"prefix":"2001:db8::/64","ip":"2001:db8::1","protocol":"udp","port":33434,"status":"blocked","status_detail":"fe80::1 says no route",
-		"rounds":1,"last":"2026-01-02T02:04:05Z","changes_total":0,"hops":[
+		"rounds":1,"last":"2026-01-02T02:04:05Z","stale":false,"changes_total":0,"hops":[
 		{"ttl":1,"router":"fe80::1","destination":false,"labels":[],
 			"sent":1,"answered":1,"loss_ratio":0,"path_loss_ratio":0,"rate_limited":false,
 			"last_seconds":0.001,"best_seconds":0.001,"mean_seconds":0.001,"worst_seconds":0.001,"stddev_seconds":null}]`
+	tracedNoWay = `"prefix":"2001:db8:0:1::/64","ip":"2001:db8:0:1::1","protocol":"icmp","port":0,"status":"no_route","status_detail":"no route from the prober",
+		"rounds":2,"last":"2026-01-02T02:05:05Z","stale":true,"changes_total":1,"hops":[]`
+	tracedLoss = `{"time":"2026-01-02T02:05:05Z","ip":"2001:db8:0:1::1","reason":"no_route_began","ttl":0,
+		"detail":"this machine has no route to 2001:db8:0:1::1","old":[],"new":[],"old_status":"pending","new_status":"no_route"}`
 	tracedChange = `{"time":"2026-01-02T02:05:05Z","ip":"192.0.2.1","reason":"new_router","ttl":1,
 		"detail":"hop 1 of the path to 192.0.2.1 is 10.0.0.7 instead of 10.0.0.1",
 		"old":["10.0.0.1",null,"192.0.2.1"],"new":["10.0.0.7",null,"192.0.2.1"],"old_status":"reached","new_status":"reached"}`
@@ -87,7 +97,8 @@ func TestRoutes(t *testing.T) {
 	h := routesHandler(t, tracedRoutes())
 	v4 := `{"routes":[{` + tracedV4 + `,"changes":[` + tracedChange + `]},{` + tracedPending + `,"changes":[]}]}`
 	for name, test := range map[string]struct{ target, want string }{
-		"all, without their changes":           {"/api/v1/routes", `{"routes":[{` + tracedV4 + `},{` + tracedPending + `},{` + tracedV6 + `}]}`},
+		"all, without their changes":           {"/api/v1/routes", `{"routes":[{` + tracedV4 + `},{` + tracedPending + `},{` + tracedV6 + `},{` + tracedNoWay + `}]}`},
+		"to which there is no way, as of then": {"/api/v1/routes/2001:db8:0:1::/64", `{"routes":[{` + tracedNoWay + `,"changes":[` + tracedLoss + `]}]}`},
 		"of a prefix":                          {"/api/v1/routes/192.0.2.0/24", v4},
 		"of a prefix whose slash is escaped":   {"/api/v1/routes/192.0.2.0%2F24", v4},
 		"of an IPv6 prefix":                    {"/api/v1/routes/2001:db8::/64", `{"routes":[{` + tracedV6 + `,"changes":[]}]}`},

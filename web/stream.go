@@ -43,19 +43,27 @@ type stream struct {
 	timeout time.Duration // of one write
 }
 
-// newStream begins a response. What ends the connections of others in time would end this
-// one as well, so it has a deadline for each write instead.
+// newStream begins a response, which end ends. What ends the connections of others in time would
+// end this one as well, so it has a deadline for each write instead.
 func (a *api) newStream(w http.ResponseWriter, r *http.Request, contentType string) (*stream, error) {
 	shrink(r)
 	s := &stream{w, http.NewResponseController(w), cmp.Or(a.writeTimeout, writeTimeout)}
-	_ = s.control.SetReadDeadline(time.Time{}) // of tests without a connection: they have none
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect it
 	w.WriteHeader(http.StatusOK)
-	return s, s.write(nil)
+	// Before it writes the server reads what a client says that it sends: it must not wait for
+	// a body that never comes, so the deadline of the server holds until then.
+	if err := s.write(nil); err != nil {
+		return nil, err
+	}
+	_ = s.control.SetReadDeadline(time.Time{}) // of tests without a connection: they have none
+	return s, nil
 }
+
+// end lets the server end the response. It reads such a body once more, and not for ever.
+func (s *stream) end() { _ = s.control.SetReadDeadline(time.Now().Add(s.timeout)) }
 
 // write sends data at once.
 func (s *stream) write(data ...[]byte) error {

@@ -156,10 +156,17 @@ func TestEventStreams(t *testing.T) {
 		defer end()
 		check(t, lines(t, r, 4), "id: 3", "event: up", "data: "+line(3, "192.0.2.3"), "")
 	})
-	t.Run("a wrong Last-Event-ID", func(t *testing.T) {
-		got := request(w.handler, "GET", "/api/v1/events", "", "Last-Event-ID", "x")
-		if want := `{"error":"header Last-Event-ID \"x\": must be the ID of an event, a whole number"}` + "\n"; got.Code != 400 || got.Body.String() != want {
-			t.Errorf("status %d: %s", got.Code, got.Body)
+	t.Run("what is no ID in the query is none in the header", func(t *testing.T) {
+		for text, status := range map[string]int{
+			"0": 200, "3": 200, "9223372036854775807": 200, // 2⁶³ − 1
+			"9223372036854775808": 400, "18446744073709551615": 400, "18446744073709551616": 400, "-1": 400, "1.5": 400, "x": 400,
+		} {
+			byQuery := request(w.handler, "GET", "/api/v1/events?follow=false&after="+text, "")
+			byHeader := request(w.handler, "GET", "/api/v1/events?follow=false", "", "Last-Event-ID", text)
+			want := strings.Replace(byQuery.Body.String(), "after ", "header Last-Event-ID ", 1)
+			if byQuery.Code != status || byHeader.Code != status || byHeader.Body.String() != want {
+				t.Errorf("%s: status %d by the query and %d by the header, want %d: %s", text, byQuery.Code, byHeader.Code, status, byHeader.Body)
+			}
 		}
 	})
 	t.Run("one that comes back too late is told what it missed", func(t *testing.T) {
@@ -252,9 +259,12 @@ func TestASilentStreamHasAHeartbeat(t *testing.T) {
 	})
 }
 
+// ahead is a second of a clock that tests move: so far in the future that no frame of it is too old to be shown.
+const ahead = 4_000_000_000
+
 func TestFramesByWebSocket(t *testing.T) {
 	w := newWorld(t)
-	w.frames.Tick(time.Unix(1000, 0))
+	w.frames.Tick(time.Unix(ahead, 0))
 	address, stop := serve(t, w.handler)
 	dial := func(query string, header http.Header) (*websocket.Conn, error) {
 		conn, answer, err := websocket.Dial(t.Context(), "ws://"+address+"/api/v1/frames"+query, &websocket.DialOptions{HTTPHeader: header})
@@ -279,20 +289,20 @@ func TestFramesByWebSocket(t *testing.T) {
 		}
 		return h
 	}
-	for i, want := range []frame.Header{{Type: frame.TypeLayout, Sequence: 1000}, {Type: frame.TypeFull, Sequence: 1000}, {Type: frame.TypeSecond, Sequence: 1001}} {
+	for i, want := range []frame.Header{{Type: frame.TypeLayout, Sequence: ahead}, {Type: frame.TypeFull, Sequence: ahead}, {Type: frame.TypeSecond, Sequence: ahead + 1}} {
 		if i == 2 {
-			w.frames.Tick(time.Unix(1001, 0))
+			w.frames.Tick(time.Unix(ahead+1, 0))
 		}
-		if got := next(conn); got.Type != want.Type || got.Sequence != want.Sequence || got.Revision != 1000 {
+		if got := next(conn); got.Type != want.Type || got.Sequence != want.Sequence || got.Revision != ahead {
 			t.Errorf("message %d: %+v", i, got)
 		}
 	}
-	resumed, err := dial("?after=1001", nil) // a program, which has no origin
+	resumed, err := dial(fmt.Sprintf("?after=%d", ahead+1), nil) // a program, which has no origin
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.frames.Tick(time.Unix(1002, 0))
-	if layout, second := next(resumed), next(resumed); layout.Type != frame.TypeLayout || second.Type != frame.TypeSecond || second.Sequence != 1002 {
+	w.frames.Tick(time.Unix(ahead+2, 0))
+	if layout, second := next(resumed), next(resumed); layout.Type != frame.TypeLayout || second.Type != frame.TypeSecond || second.Sequence != ahead+2 {
 		t.Errorf("resumed: %+v, %+v", layout, second)
 	}
 	if _, err := dial("", http.Header{"Origin": {"https://example.net"}}); err == nil || !strings.Contains(err.Error(), "403") {
@@ -365,7 +375,7 @@ func newHandler(t testing.TB, o Options) http.Handler {
 func TestASlowClientIsSkippedForward(t *testing.T) {
 	table, each := many(t)
 	frames := frame.New(frame.Options{Table: table})
-	now := time.Unix(1000, 0)
+	now := time.Unix(ahead, 0)
 	frames.Tick(now)
 	address, _ := serve(t, newHandler(t, Options{Table: table, Frames: frames, writeTimeout: time.Minute}))
 	stream, _ := open(t, address, "/api/v1/frames")
@@ -405,7 +415,7 @@ func TestAClientThatNeverReadsIsCutOff(t *testing.T) {
 	table, each := many(t)
 	frames := frame.New(frame.Options{Table: table, Registerer: prometheus.NewRegistry()})
 	events := event.New(event.Options{Registerer: prometheus.NewRegistry()})
-	now := time.Unix(1000, 0)
+	now := time.Unix(ahead, 0)
 	frames.Tick(now)
 	ended := make(chan string, 3)
 	inner := newHandler(t, Options{Table: table, Frames: frames, Events: events, writeTimeout: 200 * time.Millisecond})

@@ -34,6 +34,10 @@ func TestTextCanBeReadInEveryTheme(t *testing.T) {
 			if text == "text" || text == "bad" {
 				on["trouble"] = alarm
 			}
+			if text == "text" {
+				on["the badge unknown"] = mix(colours["unknown"], colours["page"], 0.25)
+				on["the chip unknown"] = mix(colours["unknown"], colours["surface"], 0.25)
+			}
 			for name, ground := range on {
 				if c := contrast(colours[text], ground); c < leastContrast {
 					t.Errorf("%s: %s on %s has a contrast of %.2f: must be %v", theme, text, name, c, leastContrast)
@@ -51,7 +55,7 @@ func TestTextCanBeReadInEveryTheme(t *testing.T) {
 // TestStepsOfTheLadderAreToldApart compares the colours of cells as eyes with all cones see
 // them, and eyes without those for red (protanopia) or green (deuteranopia).
 func TestStepsOfTheLadderAreToldApart(t *testing.T) {
-	ladder := []string{"ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark"}
+	ladder := []string{"ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark", "unknown"}
 	for theme, colours := range themes(t) {
 		least := float64(leastUsual)
 		if strings.HasSuffix(theme, "safe") {
@@ -69,6 +73,11 @@ func TestStepsOfTheLadderAreToldApart(t *testing.T) {
 					if d := difference(lab(colours[a], matrix), lab(colours[b], matrix)); d < least {
 						t.Errorf("%s, %s: %s and %s differ by %.1f: must be %v", theme, eyes, a, b, d, least)
 					}
+				}
+			}
+			for _, b := range []string{"waiting", "page"} { // that nothing is known is not that there is nothing
+				if d := difference(lab(colours["unknown"], matrix), lab(colours[b], matrix)); d < least {
+					t.Errorf("%s, %s: unknown and %s differ by %.1f: must be %v", theme, eyes, b, d, least)
 				}
 			}
 		}

@@ -75,6 +75,12 @@ type Options struct {
 	Prober Prober
 	// EnableLifecycle allows reload and trace over HTTP.
 	EnableLifecycle bool
+	// AllowedHosts are the names by which clients may ask, beside those of this machine (see
+	// CheckAllowedHost).
+	AllowedHosts []string
+	// Login says whether clients must log in before they come here, by a password or a
+	// certificate. Nil: they need not.
+	Login func() bool
 	// Version is shown on the page.
 	Version string
 	Logger  log.Logger
@@ -125,5 +131,9 @@ func New(o Options) (http.Handler, error) {
 		mux.Handle("POST "+path, h)
 		mux.Handle("PUT "+path, h)
 	}
-	return secure(mux), nil
+	guard, err := newGuard(&o)
+	if err != nil {
+		return nil, err
+	}
+	return secure(guard.handler(mux)), nil
 }

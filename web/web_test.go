@@ -68,6 +68,7 @@ func handler(t *testing.T, p *prober, lifecycle bool) http.Handler {
 
 func request(h http.Handler, method, target, body string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Host = "localhost:10240"
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -205,12 +206,29 @@ func golden(t *testing.T, name string, got []byte) {
 }
 
 func TestSecurityHeaders(t *testing.T) {
-	h := handler(t, &prober{}, false)
-	for _, path := range []string{"/", "/metrics", "/-/ready", "/nothing", "/api/v1/summary"} {
-		w := request(h, "GET", path, "")
-		for name, want := range securityHeaders {
-			if got := w.Header().Get(name); got != want {
-				t.Errorf("%s: %s: got %q, want %q", path, name, got, want)
+	h := handler(t, &prober{}, true)
+	for name, answer := range map[string]*httptest.ResponseRecorder{
+		"the page":               request(h, "GET", "/", ""),
+		"a script":               request(h, "GET", "/assets/main.js", ""),
+		"metrics":                request(h, "GET", "/metrics", ""),
+		"health":                 request(h, "GET", "/-/ready", ""),
+		"the API":                request(h, "GET", "/api/v1/summary", ""),
+		"a mistake":              request(h, "GET", "/api/v1/summary?x=y", ""),
+		"nothing":                request(h, "GET", "/nothing", ""),
+		"a wrong method":         request(h, "POST", "/", ""),
+		"a page of another site": request(h, "POST", "/-/reload", "", "Sec-Fetch-Site", "cross-site"),
+		"a foreign host":         ask(h, "POST", "evil.example"),
+	} {
+		for header, want := range map[string]string{
+			"Cross-Origin-Resource-Policy": "same-origin",
+			"Cross-Origin-Opener-Policy":   "same-origin",
+			"Content-Security-Policy":      policy,
+			"Referrer-Policy":              "no-referrer",
+			"X-Content-Type-Options":       "nosniff",
+			"X-Frame-Options":              "deny",
+		} {
+			if got := answer.Header().Get(header); got != want {
+				t.Errorf("%s: %s: got %q, want %q", name, header, got, want)
 			}
 		}
 	}

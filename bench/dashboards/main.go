@@ -73,7 +73,7 @@ func run(ctx context.Context, o options) error {
 		if o.only != "" && d.UID != o.only {
 			continue
 		}
-		c, err := measure(ctx, p.client(o.world), d, o)
+		c, err := measure(ctx, p, d, o)
 		if err != nil {
 			return err
 		}

@@ -16,11 +16,13 @@ type cost struct {
 	about   string
 	took    time.Duration // the fastest of all runs
 	samples int
+	bytes   int64 // of the answer, as JSON
 }
 
 // measure runs all queries of a dashboard. Of those that come out the same with two
 // choices only the first is run.
-func measure(ctx context.Context, c dashboards.Client, d dashboards.Dashboard, o options) ([]cost, error) {
+func measure(ctx context.Context, p *prometheus, d dashboards.Dashboard, o options) ([]cost, error) {
+	c := p.client(o.world)
 	choices, err := c.Choices(ctx, d)
 	if err != nil {
 		return nil, err
@@ -44,13 +46,13 @@ func measure(ctx context.Context, c dashboards.Client, d dashboards.Dashboard, o
 			seen[key] = true
 			one := cost{query: q, about: choice.About, took: time.Hour}
 			for range o.runs {
-				begin := time.Now()
+				begin, read := time.Now(), p.answers.bytes.Load()
 				answer, err := c.Run(ctx, q, choice)
 				if err != nil {
 					return nil, err
 				}
 				one.took = min(one.took, time.Since(begin))
-				one.samples = dashboards.Samples(answer)
+				one.samples, one.bytes = dashboards.Samples(answer), p.answers.bytes.Load()-read
 			}
 			costs = append(costs, one)
 		}
@@ -84,14 +86,14 @@ func report(w io.Writer, costs []cost, o options) error {
 		}
 	}
 	fmt.Fprintf(w, "%d queries, %.1f s together, over %v of %d addresses.\n\n", len(costs), sum.Seconds(), o.world.span, 256*o.world.prefixes)
-	fmt.Fprintf(w, "| query | with | ms | samples |\n|---|---|---|---|\n")
+	fmt.Fprintf(w, "| query | with | ms | samples | kB |\n|---|---|---|---|---|\n")
 	shown := map[string]bool{}
 	for _, c := range costs {
 		if len(shown) == o.show || shown[c.query.String()] {
 			continue // of each query the slowest choice is enough
 		}
 		shown[c.query.String()] = true
-		fmt.Fprintf(w, "| %v | %s | %.0f | %d |\n", c.query, c.about, c.took.Seconds()*1000, c.samples)
+		fmt.Fprintf(w, "| %v | %s | %.0f | %d | %d |\n", c.query, c.about, c.took.Seconds()*1000, c.samples, c.bytes/1000)
 	}
 	if over > 0 {
 		return fmt.Errorf("%d queries took more than %v", over, o.bar)

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/api"
@@ -25,6 +27,33 @@ type prometheus struct {
 	cmd     *exec.Cmd
 	output  bytes.Buffer
 	api     v1.API
+	answers *meter
+}
+
+// meter counts the bytes of all answers as they are once unpacked: what Grafana has to read.
+type meter struct {
+	next  http.RoundTripper
+	bytes atomic.Int64
+}
+
+func (m *meter) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer, err := m.next.RoundTrip(r)
+	if err == nil {
+		answer.Body = metered{answer.Body, &m.bytes}
+	}
+	return answer, err
+}
+
+// metered is a body whose bytes are counted.
+type metered struct {
+	io.ReadCloser
+	bytes *atomic.Int64
+}
+
+func (m metered) Read(b []byte) (int, error) {
+	n, err := m.ReadCloser.Read(b)
+	m.bytes.Add(int64(n))
+	return n, err
 }
 
 // startTimeout is how long an empty Prometheus may take until it is ready; it takes a second.
@@ -35,7 +64,7 @@ func startPrometheus(ctx context.Context) (*prometheus, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &prometheus{}
+	p := &prometheus{answers: &meter{next: http.DefaultTransport}}
 	if p.address, err = freeAddress(ctx); err != nil {
 		return nil, err
 	}
@@ -51,7 +80,7 @@ func startPrometheus(ctx context.Context) (*prometheus, error) {
 	if err := p.cmd.Start(); err != nil {
 		return nil, err
 	}
-	client, err := api.NewClient(api.Config{Address: "http://" + p.address})
+	client, err := api.NewClient(api.Config{Address: "http://" + p.address, RoundTripper: p.answers})
 	if err == nil {
 		p.api = v1.NewAPI(client)
 		err = p.ready(ctx)

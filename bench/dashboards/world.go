@@ -79,7 +79,11 @@ func (w world) address(add adder, i, a int, labels ...string) {
 	if len(labels) > 6 {
 		return // a port
 	}
-	add(constant(1), "prefix_target_info", append([]string{"prefix", labels[1], "ip", labels[3]}, "name", "", "target_id", fmt.Sprintf("00000000-0000-5000-8000-%06d%06d", i, a))...)
+	name := ""
+	if a == 0 {
+		name = "gateway"
+	}
+	add(constant(1), "prefix_target_info", append([]string{"prefix", labels[1], "ip", labels[3]}, "name", name, "target_id", fmt.Sprintf("00000000-0000-5000-8000-%06d%06d", i, a))...)
 }
 
 // prefix has the series of a prefix: of ping, of two ports, and of the path to it.
@@ -105,7 +109,7 @@ func (w world) prefix(add adder, i int, prefix string) {
 			add(rate(perSecond*0.99*(1-math.Exp(-le/rtt))), "prefix_rtt_seconds_bucket", with("le", strconv.FormatFloat(le, 'g', -1, 64))...)
 		}
 		add(rate(perSecond*0.99), "prefix_rtt_seconds_bucket", with("le", "+Inf")...)
-		for state, n := range map[string]int{"up": w.known - 2, "down": 2, "dark": 256 - w.known} {
+		for state, n := range map[string]int{"up": w.known - 2, "down": 2, "dark": 256 - w.known, "unknown": 0} {
 			add(constant(float64(n)), "prefix_targets", with("state", state)...)
 		}
 		w.recorded(add, i, rtt, probe)
@@ -141,8 +145,16 @@ func (w world) recorded(add adder, i int, rtt float64, probe []string) {
 	} {
 		add(value, name, probe...)
 	}
-	if i%10 == 0 && len(probe) == 4 {
-		add(constant(1), "ALERTS", append([]string{"alertname", "PrefixLoss", "alertstate", "firing", "severity", "critical", "name", fmt.Sprintf("POP-%d", i)}, probe...)...)
+	if len(probe) > 4 {
+		return // a port
+	}
+	name := fmt.Sprintf("POP-%d", i)
+	add(constant(1), "prefix:tenant:info", "prefix", probe[1], "name", name, "router", fmt.Sprintf("R%d", i%4), "tenant", "noc")
+	for a := range 2 {
+		add(constant(0), "prefix_target:down:icmp", append([]string{"ip", fmt.Sprintf("198.18.%d.%d", i, 100+a)}, probe...)...)
+	}
+	if i%10 == 0 {
+		add(constant(1), "ALERTS", append([]string{"alertname", "PrefixLoss", "alertstate", "firing", "severity", "critical", "name", name}, probe...)...)
 	}
 }
 

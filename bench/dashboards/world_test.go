@@ -24,9 +24,13 @@ func TestTheWorldHasOnlyWhatTheExporterAndItsRulesWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := os.ReadFile("../../rules/recording.yml")
-	if err != nil {
-		t.Fatal(err)
+	var rules []byte
+	for _, file := range []string{"recording.yml", "alerts.yml"} {
+		text, err := os.ReadFile("../../rules/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules = append(rules, text...)
 	}
 	seen := map[string]bool{}
 	for _, s := range small().all() {

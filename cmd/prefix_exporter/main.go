@@ -5,22 +5,21 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
 	"syscall"
 
-	"github.com/alecthomas/kingpin/v2"
 	"github.com/prometheus/common/version"
-	"github.com/prometheus/exporter-toolkit/web/kingpinflag"
 
 	"prefix_exporter/app"
 	"prefix_exporter/config"
-	"prefix_exporter/probe"
-	"prefix_exporter/web"
+	"prefix_exporter/file"
 )
 
 const (
@@ -33,7 +32,7 @@ const (
 
 func main() {
 	nameVersion()
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 // nameVersion gives the program the version that the go command knows, where none was
@@ -44,90 +43,51 @@ func nameVersion() {
 	}
 }
 
-// arguments is the command line, parsed.
-type arguments struct {
-	command   string
-	checkFile string
-	healthURL string
-	logLevel  string
-	logFormat string
-	trace     traceArguments
-	options   app.Options
-}
-
-// parse reads the command line. It ends the process itself for --help and --version.
-func parse(args []string, stdout, stderr io.Writer) (a arguments, err error) {
-	cli := kingpin.New(name, help).UsageWriter(stdout).ErrorWriter(stderr)
-	cli.Version(version.Print(name))
-	cli.HelpFlag.Short('h')
-
-	explicit := false
-	o := &a.options
-	cli.Flag("config.file", "Configuration file. If it is absent and not given here, a built-in configuration probes 127.0.0.0/24.").
-		Default("prefix_exporter.yml").IsSetByUser(&explicit).StringVar(&o.ConfigFile)
-	o.Web = kingpinflag.AddFlags(cli, defaultAddress)
-	cli.Flag("web.telemetry-path", "Path under which to expose metrics.").
-		Default(web.DefaultTelemetryPath).StringVar(&o.TelemetryPath)
-	cli.Flag("web.enable-lifecycle", "Allow POST /-/reload and POST /-/trace.").
-		BoolVar(&o.EnableLifecycle)
-	cli.Flag("storage.path", "Folder that remembers which addresses ever answered. Empty: nothing is written.").
-		Default("").StringVar(&o.StoragePath)
-	engines := []string{probe.EngineAuto, probe.EngineBatch, probe.EngineProBing}
-	cli.Flag("probe.engine", "How to probe: batch (Linux), pro-bing (portable), or auto, the best there is. One of: auto, batch, pro-bing.").
-		Default(probe.EngineAuto).EnumVar(&o.Engine, engines...)
-	cli.Flag("log.level", "Only log messages with the given severity or above. One of: debug, info, warn, error.").
-		Default("info").EnumVar(&a.logLevel, app.LogLevels...)
-	cli.Flag("log.format", "Output format of log messages. One of: logfmt, json.").
-		Default("logfmt").EnumVar(&a.logFormat, app.LogFormats...)
-
-	cli.Command("run", "Probe and serve (the default).").Default()
-	check := cli.Command("check", "Validate a configuration file and say what it will cost.")
-	check.Arg("FILE", "Configuration file.").Required().StringVar(&a.checkFile)
-	traceCommand(cli, &a.trace)
-	healthCommand(cli, &a.healthURL)
-
-	a.command, err = cli.Parse(args)
-	o.ConfigOptional = !explicit
-	return a, err
-}
+// The exit statuses.
+const (
+	statusOK = 0
+	// statusError is for everything but statusConfig: mistakes that check finds, and flags that are wrong, too.
+	statusError = 1
+	// statusConfig is for an exporter that does not start because of its configuration file: EX_CONFIG of
+	// sysexits.h. Trying again does no good until somebody has mended the file, which a supervisor must be able to tell
+	// from a network that is not there yet (RestartPreventExitStatus= of systemd).
+	statusConfig = 78
+)
 
 // run is the program; it returns its exit status.
-func run(args []string, stdout, stderr io.Writer) int {
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	a, err := parse(args, stdout, stderr)
 	if err != nil {
-		fmt.Fprintf(stderr, "%s: error: %v, try --help\n", name, err)
-		return 1
+		fatal(args, stderr, err)
+		return statusError
 	}
 	switch a.command {
 	case "check":
-		err = check(a.checkFile, stdout)
+		err = check(a.check, stdin, stdout, stderr)
+	case "schema":
+		_, err = stdout.Write(config.JSONSchema())
 	case "trace":
 		err = traceRoute(a, stdout, stderr)
 	case "healthy":
 		err = healthy(context.Background(), a.healthURL)
 	default:
-		err = serve(a, stderr)
+		return serve(a, stderr)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errSaid) {
 		fmt.Fprintln(stderr, err) // config.Errors: one line each
-		return 1
 	}
-	return 0
-}
-
-// check validates a file and prints its cost.
-func check(file string, stdout io.Writer) error {
-	c, err := config.Load(file)
 	if err != nil {
-		return err
+		return statusError
 	}
-	_, err = fmt.Fprintln(stdout, c.Cost())
-	return err
+	return statusOK
 }
 
-// serve runs the exporter until SIGINT or SIGTERM. After the first of them they have
-// their default effect again, so that the second ends the process at once.
-func serve(a arguments, stderr io.Writer) (err error) {
+// errSaid is an error of which everything has been said.
+var errSaid = errors.New("said already")
+
+// serve runs the exporter until SIGINT or SIGTERM, and returns its exit status. After the first of them they have
+// their default effect again, so that the second ends the process at once. What goes wrong is in the log.
+func serve(a arguments, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -137,8 +97,27 @@ func serve(a arguments, stderr io.Writer) (err error) {
 
 	o := a.options
 	o.Reload = reload
+	var err error
 	if o.Logger, err = app.NewLogger(stderr, a.logLevel, a.logFormat); err != nil {
-		return err
+		fmt.Fprintln(stderr, err)
+		return statusError
 	}
-	return app.Run(ctx, o)
+	switch err := app.Run(ctx, o); {
+	case err == nil:
+		return statusOK
+	case isMistake(err):
+		return statusConfig
+	}
+	return statusError
+}
+
+// isMistake says whether an error lasts until somebody mends the configuration: a mistake in it, or a file that is not
+// there or may not be read. A file system that does not answer may answer later.
+func isMistake(err error) bool {
+	var mistakes config.Errors
+	var unread *config.ReadError
+	if !errors.As(err, &unread) {
+		return errors.As(err, &mistakes)
+	}
+	return unread.Path == "" || errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, file.ErrNotRegular)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"io"
 	"net/http"
@@ -18,7 +19,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"prefix_exporter/config"
 	"prefix_exporter/netsim"
 )
 
@@ -28,10 +28,25 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // signals and exit statuses are the real ones.
 const asMain = "PREFIX_EXPORTER_TEST_AS_MAIN"
 
+// memoryFile in the environment names a file to which the program writes at its end what the kernel says of it: what
+// the parent is told of a child (getrusage(2)) begins with the memory of the parent.
+const memoryFile = "PREFIX_EXPORTER_TEST_MEMORY_FILE"
+
+// writePeak copies /proc/self/status, where there is one.
+func writePeak(path string) {
+	if status, err := os.ReadFile("/proc/self/status"); err == nil {
+		_ = os.WriteFile(path, status, 0o600)
+	}
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv(asMain) != "" {
-		main()
-		return
+		nameVersion()
+		status := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		if path := os.Getenv(memoryFile); path != "" {
+			writePeak(path)
+		}
+		os.Exit(status)
 	}
 	os.Exit(m.Run())
 }
@@ -51,7 +66,12 @@ type result struct {
 
 func execute(t *testing.T, args ...string) result {
 	t.Helper()
-	c := command(t, args...)
+	return finish(t, command(t, args...))
+}
+
+// finish runs a command to its end.
+func finish(t *testing.T, c *exec.Cmd) result {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
 	c.Stdout, c.Stderr = &stdout, &stderr
 	err := c.Run()
@@ -61,23 +81,37 @@ func execute(t *testing.T, args ...string) result {
 	return result{c.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
+// logged are the errors in the lines of a log in JSON.
+func logged(t *testing.T, log string) string {
+	t.Helper()
+	var b strings.Builder
+	for line := range strings.Lines(log) {
+		var record struct{ Level, Msg, Err string }
+		if err := json.Unmarshal([]byte(line), &record); err != nil || record.Level != "error" || record.Msg != "Cannot start" {
+			t.Errorf("%v: %s", err, line)
+		}
+		b.WriteString(record.Err + "\n")
+	}
+	return b.String()
+}
+
+// A mistake of the file has an exit status of its own, so that a supervisor does not try again for ever.
 func TestInvalidConfiguration(t *testing.T) {
 	file := filepath.Join("testdata", "invalid.yml")
-	for name, test := range map[string]struct {
-		args   []string
-		golden string
-	}{
-		"check": {[]string{"check", file}, "invalid.txt"},
-		"run":   {[]string{"--log.level=error", "--config.file=" + file, "--web.listen-address=127.0.0.1:0"}, "invalid.txt"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := execute(t, test.args...)
-			if got.Status != 1 || got.Stdout != "" {
-				t.Errorf("got status %d, output %q", got.Status, got.Stdout)
-			}
-			golden(t, test.golden, filepath.ToSlash(got.Stderr))
-		})
-	}
+	t.Run("check", func(t *testing.T) {
+		got := execute(t, "check", file)
+		if got.Status != 1 || got.Stdout != "" {
+			t.Errorf("got status %d, output %q", got.Status, got.Stdout)
+		}
+		golden(t, "invalid.txt", filepath.ToSlash(got.Stderr))
+	})
+	t.Run("run", func(t *testing.T) {
+		got := execute(t, "--log.level=error", "--log.format=json", "--config.file="+file, "--web.listen-address=127.0.0.1:0")
+		if got.Status != 78 || got.Stdout != "" {
+			t.Errorf("got status %d, output %q", got.Status, got.Stdout)
+		}
+		golden(t, "invalid.txt", filepath.ToSlash(logged(t, got.Stderr)))
+	})
 }
 
 func golden(t *testing.T, name, got string) {
@@ -94,51 +128,6 @@ func golden(t *testing.T, name, got string) {
 	}
 	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), got); diff != "" {
 		t.Errorf("%s (go test -update writes it anew): %s", path, diff)
-	}
-}
-
-func TestCheckPrintsTheCost(t *testing.T) {
-	file := filepath.Join("testdata", "valid.yml")
-	c, err := config.Load(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := execute(t, "check", file)
-	if diff := cmp.Diff(result{Stdout: c.Cost().String() + "\n"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestCommandLine(t *testing.T) {
-	for name, test := range map[string]struct {
-		args           []string
-		status         int
-		stdout, stderr string // regular expressions
-	}{
-		"the version":              {[]string{"--version"}, 0, `^prefix_exporter, version `, `^$`},
-		"the help names each flag": {[]string{"--help"}, 0, `(?s)--config.file=.*--web.listen-address=:10240.*--web.config.file=.*--web.telemetry-path=.*web.enable-lifecycle.*--storage.path=.*--probe.engine=.*--log.level=.*--log.format=.*\nrun\*\n.*\ncheck <FILE>\n.*trace .*<IP>\n.*healthy \[<URL>\]\n`, `^$`},
-		"a flag that is unknown":   {[]string{"--nope"}, 1, `^$`, `^prefix_exporter: error: unknown long flag '--nope', try --help\n$`},
-		"a command that is unknown": {
-			[]string{"ping"}, 1, `^$`, `^prefix_exporter: error: unexpected ping, try --help\n$`,
-		},
-		"a level that is unknown":          {[]string{"--log.level=loud"}, 1, `^$`, `enum value must be one of debug,info,warn,error, got 'loud'`},
-		"an engine that is unknown":        {[]string{"--probe.engine=best"}, 1, `^$`, `enum value must be one of auto,batch,pro-bing, got 'best'`},
-		"a file that was named, absent":    {[]string{"--log.level=error", "run", "--config.file=testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
-		"a file to check that is absent":   {[]string{"check", "testdata/absent.yml"}, 1, `^$`, `testdata/absent.yml: `},
-		"a check of nothing":               {[]string{"check"}, 1, `^$`, `required argument 'FILE' not provided`},
-		"a telemetry path that is no path": {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.telemetry-path=x"}, 1, `^$`, `^telemetry path "x": must begin with /`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := execute(t, test.args...)
-			if got.Status != test.status {
-				t.Errorf("status %d, want %d", got.Status, test.status)
-			}
-			for what, pair := range map[string][2]string{"stdout": {test.stdout, got.Stdout}, "stderr": {test.stderr, got.Stderr}} {
-				if !regexp.MustCompile(pair[0]).MatchString(pair[1]) {
-					t.Errorf("%s: got %q, want %s", what, pair[1], pair[0])
-				}
-			}
-		})
 	}
 }
 

@@ -3,12 +3,13 @@
 
 import { fill, h, refill, setText } from "./dom.js";
 import { every, paths } from "./api.js";
-import { DOWN, ERROR, LOST, NONE, stepOf } from "./ladder.js";
+import { DOWN, ERROR, LOST, NONE, UNKNOWN, stepOf } from "./ladder.js";
 import { Dial } from "./dial.js";
 import { ChartHolder, RIGHT, hourChart } from "./chart.js";
 import { NUMBERS } from "./inspector.js";
 import { routeSection } from "./routes.js";
 import * as format from "./format.js";
+import { explain } from "./words.js";
 
 /** How often the API is asked again: between, the frames move the dials on. */
 const REFRESH_MS = 5000;
@@ -138,8 +139,8 @@ export class AddressView {
     refill(this.facts, h("a", { href: this.settings.href({ prefix: data.prefix, ip: "" }), "data-prefix": data.prefix }, data.prefix),
       [prefix?.name, prefix?.router && `router ${prefix.router}`, prefix?.tenants?.length && `tenants ${prefix.tenants.join(", ")}`,
         data.nominal_rtt_seconds && `nominal ${format.rtt(data.nominal_rtt_seconds)}`].filter(Boolean).map((t) => ` · ${t}`).join(""));
-    fill(this.states, data.probes.map((p) => h("span", { class: "chip", "data-state": p.state, "data-probe": `${p.probe}/${p.port}` }, `${format.probe(p)} ${p.state}`)));
-    fill(this.numbers, manyNumbers(data, prefix, summary));
+    fill(this.states, data.probes.map((p) => h("span", { class: "chip", "data-state": p.state, "data-probe": `${p.probe}/${p.port}` }, `${format.probe(p)} ${explain(p, data.ip)}`)));
+    fill(this.numbers, manyNumbers(data, prefix, summary, this.model.sequence));
     fill(this.routes, routeSection(data.routes));
     refill(this.list, data.events?.length ? [...data.events].reverse().map((e) => this.events.row(e)) : h("li", { class: "facts" }, "None is kept."));
     data.probes.forEach((p, i) => this.#dials[i]?.dial.take(p.seconds));
@@ -175,11 +176,8 @@ export class AddressView {
       if (!s) {
         continue;
       }
-      const code = s.codes[found.place];
-      const seconds = scale.seconds(code);
-      const result = seconds === null ? { cause: scale.state(code).cause } : { rtt: seconds };
       // A frame has what was decided in the second before its own.
-      dial.push(sequence - 1, s.times[found.place] === sequence ? result : null);
+      dial.push(sequence - 1, s.times[found.place] === sequence ? scale.result(s.codes[found.place]) : null);
     }
     this.#drawDials();
   }
@@ -211,6 +209,7 @@ export class AddressView {
         reference, palette: this.wall.palette,
         classOf: (seconds) => (s ? this.model.classOfSeconds(s, found.place, seconds) : stepOf(seconds / (reference || seconds))),
         errorClass: lossClass,
+        unknown: s?.state(found.place) === "unknown",
       });
       setText(note, format.probe(probe));
       if (probe === this.#dials[0].probe) {
@@ -239,8 +238,9 @@ export class AddressView {
       c.fillStyle = this.wall.palette.quiet;
       c.textAlign = "right";
       c.fillText(format.probe(p), left - 8, row * STRIP_ROW + STRIP_ROW / 2);
+      const measured = p.minutes.loss_ratio.findLastIndex((loss) => loss !== null);
       p.minutes.rtt_seconds.forEach((seconds, i) => {
-        const cls = this.#minuteClass(p, seconds, p.minutes.loss_ratio[i], p.minutes.error[i]);
+        const cls = p.state === "unknown" && i > measured ? UNKNOWN : this.#minuteClass(p, seconds, p.minutes.loss_ratio[i], p.minutes.error[i]);
         if (cls !== NONE) {
           c.fillStyle = this.wall.palette.classes[cls];
           c.fillRect(left + i * column, row * STRIP_ROW + 3, column - 1, STRIP_ROW - 5);
@@ -279,7 +279,7 @@ function chartKeys({ probes, nominal_rtt_seconds: nominal }) {
 }
 
 /** All numbers of all probes: of the address, its prefix, and everything. */
-function manyNumbers(data, prefix, summary) {
+function manyNumbers(data, prefix, summary, now) {
   const rows = data.probes.flatMap((p) => {
     const same = (o) => o?.probes.find((x) => x.probe === p.probe && x.port === p.port)?.numbers;
     return [[format.probe(p), p.numbers], [data.prefix, same(prefix)], ["everything", same(summary)]].filter(([, n]) => n)
@@ -288,5 +288,5 @@ function manyNumbers(data, prefix, summary) {
   return h("table", { class: "numbers many" },
     h("thead", {}, h("tr", {}, h("th", {}, ""), NUMBERS.map(([, name]) => h("th", { scope: "col" }, name)))),
     h("tbody", {}, rows.map(({ name, n, head, key }) => h("tr", { "data-probe": key, class: head ? "head" : "" },
-      h("th", { scope: "row" }, head ? h("b", {}, name) : `\u2003${name}`), NUMBERS.map(([field, , write]) => h("td", { "data-number": field }, write(n[field])))))));
+      h("th", { scope: "row" }, head ? h("b", {}, name) : `\u2003${name}`), NUMBERS.map(([field, , write]) => h("td", { "data-number": field }, write(n[field], n, now)))))));
 }

@@ -1,7 +1,7 @@
 // One block on the page: its title, its canvas, the ring around the cell that one looks at.
 
 import { h, setText } from "./dom.js";
-import { DARK, DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, WAITING, WEIGHTS } from "./ladder.js";
+import { DARK, DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, UNKNOWN, WAITING, WEIGHTS } from "./ladder.js";
 import { paintBlock, PLACES } from "./paint.js";
 
 /** What a badge counts, each with its name: that of which the block has most, by weight. */
@@ -9,6 +9,7 @@ const BADGES = [
   { cls: "down", name: "down", classes: [DOWN] },
   { cls: "error", name: "red", classes: [ERROR, RED] },
   { cls: "slow2", name: "slow", classes: [SLOW1, SLOW2, SLOW3] },
+  { cls: "unknown", name: "unknown", classes: [UNKNOWN] },
   { cls: "lost", name: "lost", classes: [LOST] },
 ];
 
@@ -20,7 +21,7 @@ export class BlockView {
   visible = false; // on the screen, or near it
   #painted = null; // the geometry and palette of the last painting
 
-  /** @param on {{hover, leave, open, unfold, pin}} what is called when something is done to it */
+  /** @param on {{hover, leave, open, unfold, pin, ask}} what is called when something is done to it, or somebody wants to know why */
   constructor(block, on) {
     this.block = block;
     const { info } = block;
@@ -37,6 +38,7 @@ export class BlockView {
     }, info.name ? [h("b", {}, info.name), " ", h("span", { class: "cidr" }, block.prefix.split("/")[0], h("span", { class: "mask" }, `/${block.range.length}`))] : h("b", {}, block.prefix));
     this.element = h("section", { class: "block", role: "group", "aria-label": block.title, "data-prefix": block.prefix },
       h("header", {}, this.title, this.badge, this.pin), h("div", { class: "cells" }, this.canvas, this.ring));
+    this.element.querySelector("header").addEventListener("pointerenter", () => on.ask(this));
     this.canvas.addEventListener("pointermove", (e) => on.hover(this, this.under(e), e));
     this.canvas.addEventListener("pointerleave", (e) => on.leave(this, e));
     this.canvas.addEventListener("click", (e) => on.open(this, this.under(e), e));
@@ -88,9 +90,23 @@ export class BlockView {
     const n = worst ? this.#addresses(worst.classes) : 0;
     setText(this.badge, worst ? String(n) : "");
     this.badge.dataset.cls = worst?.cls ?? "";
-    this.badge.title = worst ? `${n} ${n === 1 ? "address" : "addresses"} ${worst.name}` : "";
+    this.#badgeTitle = worst ? `${n} ${n === 1 ? "address" : "addresses"} ${worst.name}` : "";
+    this.#tell();
     const silent = SILENT.filter((s) => counts[s.classes[0]] > 0).map((s) => `${this.#addresses(s.classes)} ${s.name}`).join(", ");
     this.canvas.setAttribute("aria-label", `${this.block.title}, ${worst ? `${n} ${worst.name}` : silent || "all well"}. Arrow keys move between addresses.`);
+  }
+
+  #badgeTitle = "";
+  #causes = []; // lines that say why, as of when somebody wanted to know
+
+  /** Says why, beside the number of addresses. */
+  explain(causes) {
+    this.#causes = causes;
+    this.#tell();
+  }
+
+  #tell() {
+    this.badge.title = this.#badgeTitle && [this.#badgeTitle, ...this.#causes].join("\n");
   }
 
   /** How many addresses have a probe of one of these classes. */

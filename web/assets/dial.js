@@ -7,6 +7,9 @@ import { rtt } from "./format.js";
 const SECTORS = 60;
 const TURN = 2 * Math.PI;
 
+/** So old a result is not of now. */
+const OLD_S = 10;
+
 /** The inner circle, as a share of the radius: the newest RTT stands in it. */
 const HUB = 0.3;
 
@@ -62,8 +65,9 @@ export class Dial {
    * Draws it.
    * @param classOf says the class of an RTT in seconds, errorClass that of a cause
    * @param reference in seconds, whose circles are drawn; null: none
+   * @param unknown whether nothing is known of now
    */
-  draw({ classOf, errorClass, reference, palette }) {
+  draw({ classOf, errorClass, reference, palette, unknown }) {
     const { context: c, size } = this;
     const middle = size / 2;
     const rim = middle - 4;
@@ -82,7 +86,7 @@ export class Dial {
     }
     c.globalAlpha = 1;
     this.#hand(middle, hub, rim, palette);
-    this.#text(middle, shown.at(-1)?.[1], palette);
+    this.#text(middle, shown.at(-1), unknown, palette);
   }
 
   #circles(middle, rim, radius, reference, palette) {
@@ -120,12 +124,23 @@ export class Dial {
     c.stroke();
   }
 
-  #text(middle, newest, palette) {
+  /** The newest result, and how old it is if it is not of now. What is unknown has none. */
+  #text(middle, newest, unknown, palette) {
     const c = this.context;
+    const [unix, result] = newest ?? [this.now, null];
+    const age = this.now - unix;
+    const old = !unknown && age >= OLD_S;
+    const height = Math.round(this.size / 17);
     c.fillStyle = palette.text;
     c.textAlign = "center";
     c.textBaseline = "middle";
-    c.font = `600 ${Math.round(this.size / 17)}px sans-serif`;
-    c.fillText(newest === undefined ? "–" : newest.rtt === undefined ? "lost" : rtt(newest.rtt), middle, middle);
+    c.font = `600 ${height}px sans-serif`;
+    const text = result === null ? "–" : result.rtt === undefined ? "lost" : rtt(result.rtt);
+    c.fillText(unknown ? "unknown" : text, middle, middle - (old ? height * 0.6 : 0));
+    if (old) {
+      c.fillStyle = palette.quiet;
+      c.font = `${Math.round(height * 0.9)}px sans-serif`;
+      c.fillText(`${age} s ago`, middle, middle + height * 0.7);
+    }
   }
 }

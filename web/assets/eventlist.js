@@ -2,13 +2,11 @@
 // of a prefix at once is one row.
 
 import { byId, h, refill } from "./dom.js";
-import { cause, clock, count, probe as probeName } from "./format.js";
+import { clock, count, probe as probeName } from "./format.js";
+import { because } from "./words.js";
 
 /** How many are kept: what one scrolls through. Older ones are in the log and in Prometheus. */
 const KEPT = 200;
-
-/** Causes that the type of an event implies. */
-const PLAIN = ["answered", "timeout"];
 
 /** So many at once are not announced one by one. */
 const MANY = 5;
@@ -96,7 +94,7 @@ export class EventList {
     if (!e.ip || e.type === "route") {
       return null;
     }
-    const key = [e.type, e.prefix, e.probe, e.port, e.detail].join(" ");
+    const key = [e.type, e.prefix, e.probe, e.port, e.detail, e.cause, e.by].join(" ");
     const time = Date.parse(e.time);
     let group = this.#groups.get(key);
     if (!group || Math.abs(time - group.since) > FOLD_MS) {
@@ -124,13 +122,12 @@ export class EventList {
     const many = ips.length > 0 && `${count(ips.length)} addresses`;
     const name = this.#name(many ? { prefix: e.prefix } : e);
     const what = [many, e.probe && probeName({ probe: e.probe, port: e.port ?? 0 })].filter(Boolean).join(" ");
-    // What goes without saying is not said: that a probe was answered, or simply was not.
-    const why = e.detail && !PLAIN.includes(e.detail) ? cause(e.detail) : "";
+    const why = because(e); // but for what goes without saying
     const target = e.ip && !many && e.type !== "route"
       ? h("a", { href: this.settings.href({ ip: e.ip }), "data-ip": e.ip }, e.ip)
       : h("a", { href: this.settings.href({ prefix: e.prefix, ip: "" }), "data-prefix": e.prefix }, (many && name) || (e.prefix ?? ""));
     const whole = [`${time.toLocaleString()}  ${e.type}`, [many ? e.prefix : e.ip ?? e.prefix, name].filter(Boolean).join("  "),
-      [what, e.detail && cause(e.detail)].filter(Boolean).join(": "), !many && e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
+      [what, why || e.cause || e.detail].filter(Boolean).join(": "), !many && e.from && `${e.from} → ${e.to}`, ...ips.slice(0, NAMED), ips.length > NAMED && "…"];
     return h("li", { class: fresh ? "event fresh" : "event", "data-type": e.type, "data-id": e.id, "data-count": ips.length || 1, title: whole.filter(Boolean).join("\n") },
       h("time", { datetime: e.time }, clock(time)), h("span", { class: "type" }, e.type),
       h("span", { class: "to" }, target, what && ` ${what}`, why && h("span", { class: "why" }, ` ${why}`), name && !many && [" ", h("span", { class: "of" }, name)]));

@@ -46,6 +46,14 @@ export function minute(unix) {
   return new Date(unix * 1000).toLocaleTimeString(undefined, { hourCycle: "h23", hour: "2-digit", minute: "2-digit" });
 }
 
+/** So many seconds are of now: probes have their timeouts, and an answer of the API is kept for a moment. */
+const NOW_S = 10;
+
+/** How old something is that is not of now, from Unix seconds; "": it is of now, or there is nothing. */
+export function age(unix, now) {
+  return unix === null || unix === undefined || now - unix < NOW_S ? "" : ago(new Date(unix * 1000), now * 1000);
+}
+
 /** How long ago, roughly. */
 export function ago(date, now = Date.now()) {
   const s = Math.max(0, Math.round((now - date.getTime()) / 1000));
@@ -61,5 +69,7 @@ export function probe({ probe: kind, port }) {
 
 /** A cause as words. */
 export function cause(name) {
-  return name === "ttl_exceeded" ? "TTL exceeded" : name;
+  return Object.hasOwn(CAUSES, name) ? CAUSES[name] : name;
 }
+
+const CAUSES = { ttl_exceeded: "TTL exceeded", no_route: "no route from the prober" };

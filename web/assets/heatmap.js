@@ -1,6 +1,6 @@
 // A block over time: one row for each address, one column for each minute or second.
 
-import { DARK, DOWN, ERROR, LOST, NONE } from "./ladder.js";
+import { DARK, DOWN, ERROR, LOST, NONE, UNKNOWN } from "./ladder.js";
 import { cause, clock, minute, ratio, rtt } from "./format.js";
 
 const COLUMNS = 60;
@@ -54,11 +54,12 @@ export class Heatmap {
         row.causes.push("");
       }
       if (series.times[row.place] === sequence && row.losses[column] === null) {
-        const code = series.codes[row.place];
-        const seconds = model.scale.seconds(code);
-        row.rtts[column] = seconds;
-        row.losses[column] = seconds === null ? 1 : 0;
-        row.causes[column] = model.scale.state(code).cause;
+        const result = model.scale.result(series.codes[row.place]);
+        if (result) {
+          row.rtts[column] = result.rtt ?? null;
+          row.losses[column] = result.cause ? 1 : 0;
+          row.causes[column] = result.cause ?? "";
+        }
       }
     }
   }
@@ -98,8 +99,9 @@ export class Heatmap {
       context.fillText(this.block.label(row.place), x + LABEL - 5, y + height / 2);
     }
     const dark = this.series.classes[row.place] === DARK;
+    const unknown = this.#unknownFrom(row);
     for (let i = 0; i < COLUMNS; i++) {
-      const cls = this.#classOf(row, i, dark);
+      const cls = i >= unknown ? UNKNOWN : this.#classOf(row, i, dark);
       if (cls === NONE) {
         continue;
       }
@@ -115,6 +117,14 @@ export class Heatmap {
         context.fillRect(left + width - part, y, part, height - 1);
       }
     }
+  }
+
+  /** The column from which on nothing is known of an address that is unknown now. */
+  #unknownFrom(row) {
+    if (this.series.classes[row.place] !== UNKNOWN) {
+      return COLUMNS;
+    }
+    return row.losses.findLastIndex((loss) => loss !== null && loss !== undefined) + 1;
   }
 
   #classOf(row, i, dark) {
@@ -170,7 +180,7 @@ export class Heatmap {
     const unix = this.data.from_unix + i * this.data.step_seconds;
     const time = this.data.step_seconds === 60 ? minute(unix) : clock(new Date(unix * 1000));
     if (row.losses[i] === null && row.rtts[i] === null) {
-      return `${time}: no probe`;
+      return `${time}: ${i >= this.#unknownFrom(row) ? "unknown" : "no probe"}`;
     }
     const why = says(row.causes[i]) ? ` (${cause(row.causes[i])})` : "";
     const parts = [row.rtts[i] === null ? `no answer${why}` : rtt(row.rtts[i])];

@@ -23,6 +23,8 @@ const SEARCH = [
   ["router:PA2  name:par  tenant:team-a", "one field"],
   ["site:paris  label:site=paris", "a label of your configuration"],
   ["state:down", QUERY_STATES.join(", ")],
+  ["state:unknown", "addresses of which nothing has been measured for too long"],
+  ["state:rejected  state:no_route", "dark, and somebody says why; the prober has no way there"],
   ["-router:PA2", "not"],
   ['name:"two words"', "several words must all hold; quotes keep a space"],
 ];

@@ -5,11 +5,12 @@ import { byId, fill, h, refill } from "./dom.js";
 import { every, paths } from "./api.js";
 import { CLASSES } from "./ladder.js";
 import * as format from "./format.js";
+import { explain, inShort } from "./words.js";
 
-/** The numbers, with their names and how they are written. */
+/** The numbers, with their names and how they are written: by value, all numbers, and the Unix second that is now. */
 export const NUMBERS = [
   ["samples", "samples", format.count],
-  ["last_seconds", "last", format.rtt],
+  ["last_seconds", "last", (rtt, { last_unix: sent }, now) => withAge(format.rtt(rtt), format.age(sent, now))],
   ["min_seconds", "minimum", format.rtt],
   ["mean_seconds", "mean", format.rtt],
   ["max_seconds", "maximum", format.rtt],
@@ -18,6 +19,11 @@ export const NUMBERS = [
   ["loss_ratio", "loss", format.ratio],
   ["error", "error", (e) => format.cause(e) || "–"],
 ];
+
+/** A value and its age, if it has one. */
+function withAge(text, age) {
+  return age ? [text, h("small", { class: "age" }, ` ${age}`)] : text;
+}
 
 /** One looks at an address for so long before it is asked for: not every cell that the pointer passes. */
 const PATIENCE_MS = 120;
@@ -34,6 +40,7 @@ export class Inspector {
   #look = null; // {block, place, series}
   #timer = 0;
   #turn = 0; // of the newest question; older answers are late
+  #told = null; // what the API has told of the address that one looks at, last
 
   constructor(model, cache, settings) {
     this.model = model;
@@ -93,26 +100,29 @@ export class Inspector {
       block.seriesAt(place).map((s, i) => this.#line(s, place, i === series)));
   }
 
+  /** How a place is under a probe, and why: as the API has told, if that is still so, else as the newest frame has it. */
+  #why(s, place) {
+    const ip = s.block.ip(place);
+    const told = this.#told?.ip === ip && this.#told.probes.find((p) => p.probe === s.probe && p.port === s.port);
+    const state = s.state(place);
+    return told && told.state === state && state !== "up" ? explain(told, ip) : inShort(s.scale, s.codes[place]);
+  }
+
   #line(s, place, on) {
-    const code = s.codes[place];
-    const seconds = this.model.scale.seconds(code);
-    const { state, cause } = this.model.scale.state(code);
+    const seconds = this.model.scale.seconds(s.codes[place]);
     const reference = this.model.referenceSeconds(s, place);
     const factor = seconds && reference ? `${format.factor(seconds / reference)} ${this.model.reference === "variation" ? "mean" : this.model.reference}` : "";
     return h("div", { class: on ? "line on" : "line" },
       h("i", { class: "swatch", "data-cls": CLASSES[s.classes[place]] }), h("span", {}, format.probe(s)),
-      h("span", {}, seconds === null ? [state === "up" ? "lost" : state, cause && cause !== "timeout" ? ` (${format.cause(cause)})` : ""] : format.rtt(seconds)),
-      h("span", { class: "of" }, factor));
+      seconds === null ? h("span", { class: "why" }, this.#why(s, place)) : [h("span", {}, format.rtt(seconds)), h("span", { class: "of" }, factor)]);
   }
 
   /** What a screen reader says of a cell. */
   describe({ block, place }) {
     const name = block.nameOf(place);
     const states = block.seriesAt(place).map((s) => {
-      const code = s.codes[place];
-      const seconds = this.model.scale.seconds(code);
-      const { state, cause } = this.model.scale.state(code);
-      return `${format.probe(s)} ${seconds === null ? [state, cause].filter(Boolean).join(" ") : format.rtt(seconds)}`;
+      const seconds = this.model.scale.seconds(s.codes[place]);
+      return `${format.probe(s)} ${seconds === null ? this.#why(s, place) : format.rtt(seconds)}`;
     });
     return `${block.ip(place)}${name ? ` ${name}` : ""}: ${states.join(", ")}`;
   }
@@ -132,6 +142,8 @@ export class Inspector {
         this.cache.get(paths.summary(), SHARED_MS),
       ]);
       if (turn === this.#turn) {
+        this.#told = ip;
+        this.refresh(); // the tip says who says so
         this.#show(look, probe, { ip, prefix: look && prefixes.prefixes.find((p) => p.prefix === look.block.prefix), summary });
       }
     } catch (error) {
@@ -166,6 +178,8 @@ export class Inspector {
       }
       this.#fetch();
     };
+    const told = ip?.probes.find((p) => p.probe === probe.probe && p.port === probe.port);
+    const why = told && explain(told, ip.ip);
     refill(this.#panel,
       h("h2", {}, look ? h("a", { href: this.settings.href({ ip: look.block.ip(look.place) }), "data-ip": look.block.ip(look.place) }, look.block.ip(look.place)) : "Everything",
         h("span", { class: "where" }, look ? look.block.nameOf(look.place) : "")),
@@ -174,19 +188,20 @@ export class Inspector {
       h("div", { class: "tabs" }, series.map((s, i) => h("button", {
         type: "button", "aria-pressed": String(s.probe === probe.probe && s.port === probe.port), onclick: () => pick(i),
       }, format.probe(s)))),
-      numbersTable(columns));
+      why && why !== "up" && h("p", { class: "why", "data-state": told.state }, why),
+      numbersTable(columns, this.model.sequence));
     this.#panel.dataset.ip = look ? look.block.ip(look.place) : "";
     this.#panel.dataset.probe = `${probe.probe}/${probe.port}`;
   }
 }
 
-/** A table of numbers, one column for each of [title, numbers]. */
-export function numbersTable(columns) {
+/** A table of numbers, one column for each of [title, numbers], as they are at a Unix second. */
+export function numbersTable(columns, now) {
   return h("table", { class: "numbers" },
     h("thead", {}, h("tr", {}, h("th", {}, "last hour"), columns.map(([title]) => h("th", { scope: "col" }, title)))),
     h("tbody", {}, NUMBERS.map(([key, name, write]) => h("tr", { "data-number": key }, h("th", { scope: "row" }, name),
       columns.map(([, numbers]) => h("td", { "data-value": numbers?.[key] ?? "", class: alarming(key, numbers?.[key]) && "bad" },
-        numbers ? write(numbers[key]) : "–"))))));
+        numbers ? write(numbers[key], numbers, now) : "–"))))));
 }
 
 function alarming(key, value) {

@@ -2,7 +2,7 @@
 // number. This module knows no colours: those are in style.css, by the names of CLASSES.
 
 /** The classes, in the order of the legend's severity; the index is what is stored. */
-export const CLASSES = ["none", "waiting", "dark", "ok", "slow1", "slow2", "slow3", "red", "error", "lost", "down"];
+export const CLASSES = ["none", "waiting", "dark", "ok", "slow1", "slow2", "slow3", "red", "error", "lost", "down", "unknown"];
 export const NONE = 0; // not configured
 export const WAITING = 1; // configured, and no result yet
 export const DARK = 2; // nothing is expected of it
@@ -14,20 +14,24 @@ export const RED = 7; // more than 16 times the reference
 export const ERROR = 8; // somebody says that it does not work
 export const LOST = 9; // the last probe, and the address still counts as up
 export const DOWN = 10;
+export const UNKNOWN = 11; // nothing has been measured for too long
 
 /** How much a cell of each class counts when blocks are sorted by the worst. */
-export const WEIGHTS = [0, 0, 0, 0, 1, 2, 4, 8, 10, 2, 12];
+export const WEIGHTS = [0, 0, 0, 0, 1, 2, 4, 8, 10, 2, 12, 3];
 
 /** The factors at which a step of the ladder ends. */
 export const STEPS = [2, 4, 8, 16];
 
 /** Why a probe was lost, by the low four bits of its code. */
-export const CAUSES = ["", "timeout", "unreachable", "ttl_exceeded", "refused", "reset"];
+export const CAUSES = ["", "timeout", "unreachable", "ttl_exceeded", "refused", "reset", "no_route"];
 
 const CAUSE_BITS = 15;
 const TIMEOUT = 1;
-const DOWN_BIT = 16;
-const DARK_BIT = 32;
+
+/** What is added to the code of a loss: the bits of the state of the address since. */
+const STATE_BITS = 48;
+const DARK_BITS = 32;
+const STATES = { 0: "up", 16: "down", [DARK_BITS]: "dark", 48: "unknown" };
 
 /** Scale turns codes into seconds and back, with the numbers that the layout carries. */
 export class Scale {
@@ -49,16 +53,36 @@ export class Scale {
     return seconds > 0 ? this.first + Math.max(0, Math.round(Math.log(seconds / this.min) / this.logRatio)) : 0;
   }
 
-  /** The state of an address in words, and the cause of a loss. */
+  /** The state of an address: up, down, dark, unknown, or waiting for its first result. */
   state(code) {
     if (code >= this.first) {
-      return { state: "up", cause: "" };
+      return "up";
     }
-    if (code === 0) {
-      return { state: "waiting", cause: "" };
+    return code === 0 ? "waiting" : STATES[code & STATE_BITS];
+  }
+
+  /** Why the probe was lost; "": it was not. */
+  cause(code) {
+    return code >= this.first ? "" : CAUSES[code & CAUSE_BITS] ?? "lost";
+  }
+
+  /** What a code says of a probe: {rtt} in seconds, or {cause} of a loss; null: nothing, though perhaps of the address. */
+  result(code) {
+    if (code >= this.first) {
+      return { rtt: this.seconds(code) };
     }
-    const cause = CAUSES[code & CAUSE_BITS] ?? "lost";
-    return { state: code & DARK_BIT ? "dark" : code & DOWN_BIT ? "down" : "up", cause };
+    const cause = this.cause(code);
+    return cause === "" ? null : { cause };
+  }
+
+  /** Whether a probe was lost of an address of which something is expected. */
+  counts(code) {
+    return code < this.first && (code & CAUSE_BITS) !== 0 && (code & STATE_BITS) !== DARK_BITS;
+  }
+
+  /** Whether somebody says why a dark address does not answer: a router on the way, say, or a port that refuses. */
+  rejected(code) {
+    return code < this.first && (code & STATE_BITS) === DARK_BITS && (code & CAUSE_BITS) > TIMEOUT;
   }
 
   /** The class of a result against a reference, both as codes. A reference of 0 is unknown. */
@@ -95,13 +119,16 @@ function lossClass(code) {
   if (code === 0) {
     return WAITING;
   }
-  if (code & DARK_BIT) {
-    return DARK;
+  switch (STATES[code & STATE_BITS]) {
+    case "dark":
+      return DARK;
+    case "unknown":
+      return UNKNOWN;
+    case "down":
+      return (code & CAUSE_BITS) === TIMEOUT ? DOWN : ERROR;
+    default:
+      return (code & CAUSE_BITS) === TIMEOUT ? LOST : ERROR;
   }
-  if ((code & CAUSE_BITS) !== TIMEOUT) {
-    return ERROR;
-  }
-  return code & DOWN_BIT ? DOWN : LOST;
 }
 
 /** The class of a quotient of an RTT and its reference. */

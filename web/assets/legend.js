@@ -18,9 +18,10 @@ export function showLegend(reference, halves) {
   fill(byId("legend"),
     h("span", { class: "key what", title: full }, h("span", {}, h("span", { class: "rtt" }, "RTT "), short)),
     key("ok", "≤2×", "up to 2 times"), key("slow1", ">2×", "over 2 times"), key("slow2", ">4×", "over 4 times"), key("slow3", ">8×", "over 8 times"),
-    key("red", ">16× or error", "over 16 times, or somebody says that it does not work: unreachable, refused, reset, TTL exceeded"),
+    key("red", ">16× or error", "over 16 times, or somebody says that it does not work: unreachable, refused, reset, TTL exceeded, no route"),
     key("lost", "no answer", "the last probe was not answered"), key("down", "down", "so many probes in a row were not answered as down_after says"),
-    key("dark", "dark", "has never answered, or not for dark_after"),
+    key("dark", "dark", "has never answered, or not for dark_after; with a dot: somebody says why, such as a router that rejects it"),
+    key("unknown", "unknown", "nothing has been measured for down_after + 2 intervals, at least 10 s: what was known is too old to be shown"),
     halves && h("span", { class: "key" }, h("span", { class: "halves", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
       "left ping, right TCP ports"));
 }

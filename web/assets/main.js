@@ -4,6 +4,7 @@
 import { AddressView } from "./addressview.js";
 import { Cache, every, paths } from "./api.js";
 import { byId, fill, h, setText } from "./dom.js";
+import { probe as probeName } from "./format.js";
 import { EventList } from "./eventlist.js";
 import { Events, Frames } from "./stream.js";
 import { Inspector } from "./inspector.js";
@@ -16,9 +17,11 @@ import { Trends } from "./trends.js";
 import { Unfolded } from "./unfold.js";
 import { Wall, emptyNote } from "./wall.js";
 import { followTheme } from "./theme.js";
+import { largest } from "./words.js";
 import { listenToKeys } from "./keys.js";
 import { makeChoices } from "./choices.js";
 import { makeHelp } from "./help.js";
+import { parsePrefix } from "./address.js";
 import { showLegend } from "./legend.js";
 import { soleAddress } from "./query.js";
 
@@ -27,6 +30,9 @@ const RECENT_EVENTS = 2000;
 
 /** A summary goes through all addresses: not more often than one reads it. */
 const SUMMARY_MS = 4000;
+
+/** Causes that are shown are at most so old. */
+const CAUSES_MS = 2000;
 
 /** The table of the block that has the keyboard is for reading, not for watching. */
 const TABLE_MS = 2000;
@@ -42,6 +48,7 @@ class Page {
       open: (view, place, event) => this.click(view, place, event),
       unfold: (view) => this.toggle(view.block.prefix),
       pin: (view) => this.pin(view),
+      ask: (view) => this.explain(view),
     });
     this.inspector = new Inspector(this.model, this.cache, this.settings);
     this.trends = new Trends(this.model);
@@ -181,6 +188,17 @@ class Page {
     this.settings.set({ pins });
   }
 
+  /** Says why addresses of a block are not up: counts by cause are older by what the cache allows. */
+  async explain(view) {
+    try {
+      const { prefixes } = await this.cache.get(paths.prefixes(), CAUSES_MS);
+      const told = prefixes.find((p) => p.prefix === view.block.prefix);
+      view.explain((told?.probes ?? []).flatMap((p) => largest(p).map(({ text }) => `${probeName(p)}: ${text}`)));
+    } catch {
+      view.explain([]); // that the connection is gone is said elsewhere
+    }
+  }
+
   nextProbe() {
     const { view, place, series } = this.wall.focused;
     this.wall.focus(view, place, (series + 1) % view.block.seriesAt(place).length);
@@ -278,7 +296,7 @@ class Page {
   #sayGone(prefix) {
     const isNew = prefix !== "" && this.#gone.hidden;
     this.#gone.hidden = prefix === "";
-    setText(this.#gone, prefix && `${prefix} is not in the configuration: nothing of it is probed.`);
+    setText(this.#gone, prefix && (parsePrefix(prefix) ? `${prefix} is not in the configuration: nothing of it is probed.` : `"${prefix}" is no prefix: it must be one such as 192.0.2.0/24.`));
     if (isNew) {
       this.#gone.scrollIntoView({ block: "center" });
     }
@@ -288,6 +306,9 @@ class Page {
     const { prefix, ip } = this.settings;
     const view = ip ? null : this.wall.view(prefix) ?? null;
     this.#sayGone(ip || view ? "" : prefix);
+    if (view) {
+      this.settings.prefix = view.block.prefix; // a link may write it in another way
+    }
     if (this.unfolded && this.unfolded.block !== view?.block) {
       this.unfolded.destroy();
       this.unfolded = null;
@@ -298,11 +319,11 @@ class Page {
         model: this.model, settings: this.settings, wall: this.wall, close: () => this.back(), openIP: (address) => this.go({ ip: address }),
       });
       this.wall.unfold(view, this.unfolded.element);
-      if (this.#unfolded !== prefix) { // not after a reload
+      if (this.#unfolded !== view.block.prefix) { // not after a reload
         view.element.scrollIntoView({ block: "start", behavior: "auto" });
       }
     }
-    this.#unfolded = view ? prefix : "";
+    this.#unfolded = view?.block.prefix ?? "";
     this.unfolded?.follow();
   }
 

@@ -32,7 +32,12 @@ class Series {
 
   /** The state of a place in words; "" if it has no such probe. */
   state(place) {
-    return this.configured[place] ? this.scale.state(this.codes[place]).state : "";
+    return this.configured[place] ? this.scale.state(this.codes[place]) : "";
+  }
+
+  /** Whether somebody says why a place, which is dark, does not answer. */
+  rejected(place) {
+    return this.configured[place] === 1 && this.scale.rejected(this.codes[place]);
   }
 
   /** Keeps what is known of addresses that a reload has left, until a full frame and references come. */
@@ -126,12 +131,17 @@ class Block {
   }
 }
 
+/** How many addresses there are in each state: none. */
+function none() {
+  return { up: 0, down: 0, dark: 0, unknown: 0, waiting: 0 };
+}
+
 /** Kind is one probe over all blocks. */
 class Kind {
   constructor(probe, port) {
     this.probe = probe;
     this.port = port;
-    this.states = { up: 0, down: 0, dark: 0, waiting: 0 };
+    this.states = none();
     this.clear();
   }
 
@@ -218,15 +228,19 @@ export class Model {
       }
       s.codes[place] = code;
       s.times[place] = sequence;
-      this.#count(s, before, -1);
-      this.#count(s, code, 1);
+      s.kind.states[this.scale.state(before)]--;
+      s.kind.states[this.scale.state(code)]++;
       if (code >= first) {
         s.kind.sum += this.seconds[code];
         s.kind.answered++;
-      } else if (code < 32) {
-        s.kind.lost++; // of an address of which something is expected
+      } else if (this.scale.counts(code)) {
+        s.kind.lost++;
       }
       this.#setClass(s, place, this.#classOf(s, place));
+      if (this.scale.rejected(before) !== this.scale.rejected(code)) { // a dot comes or goes
+        s.block.dirty[place] = 1;
+        s.block.changed = true;
+      }
     });
   }
 
@@ -312,20 +326,10 @@ export class Model {
     s.block.changed = true;
   }
 
-  #count(s, code, by) {
-    if (code === 0) {
-      s.kind.states.waiting += by;
-    } else if (code >= this.scale.first || code < 16) {
-      s.kind.states.up += by;
-    } else {
-      s.kind.states[code < 32 ? "down" : "dark"] += by;
-    }
-  }
-
   /** Reckons every class anew. */
   #reclassify() {
     for (const kind of this.kinds) {
-      kind.states = { up: 0, down: 0, dark: 0, waiting: 0 };
+      kind.states = none();
     }
     for (const block of this.blocks) {
       block.counts.fill(0);
@@ -338,7 +342,7 @@ export class Model {
         s.classes[place] = cls;
         s.block.counts[cls]++;
         if (cls !== NONE) {
-          this.#count(s, s.codes[place], 1);
+          s.kind.states[this.scale.state(s.codes[place])]++;
         }
       }
     }

@@ -1,7 +1,7 @@
 // Drawing cells: geometry and colours of one block on a canvas. A cell has an ICMP half on the left and
 // a TCP half on the right, which the ports share from top to bottom.
 
-import { CLASSES, ERROR, RED } from "./ladder.js";
+import { CLASSES, ERROR, LOST, RED, UNKNOWN } from "./ladder.js";
 
 /** The shapes of a block: columns and rows. */
 export const SHAPES = { blocks: [16, 16], mosaic: [16, 16], strips: [256, 1] };
@@ -11,6 +11,9 @@ const GAP_FROM = 6;
 
 /** From this many pixels on, red cells of the safe palette carry a mark. */
 const MARK_FROM = 7;
+
+/** From this many pixels on, what is unknown is hatched, and what is dark and rejected has a dot. */
+const HATCH_FROM = 7;
 
 /** How many places a strip or block has. */
 export const PLACES = 256;
@@ -122,8 +125,31 @@ function paintCell(context, block, geometry, palette, place, faded) {
     context.fillStyle = (faded ? palette.faded : palette.classes)[cls];
     context.fillRect(x, y, w, h);
     if (palette.marks && (cls === RED || cls === ERROR) && geometry.cell >= MARK_FROM) {
-      context.fillStyle = palette.surface;
-      context.fillRect(x + Math.floor(w / 2) - 1, y + Math.floor(h / 2) - 1, 2, 2);
+      dot(context, palette.surface, x, y, w, h);
+    } else if (!faded && geometry.cell >= HATCH_FROM && series[i].rejected(place)) {
+      dot(context, palette.classes[LOST], x, y, w, h);
+    } else if (!faded && cls === UNKNOWN && geometry.cell >= HATCH_FROM) {
+      hatch(context, palette.surface, x, y, w, h);
     }
   }
+}
+
+function dot(context, colour, x, y, w, h) {
+  context.fillStyle = colour;
+  context.fillRect(x + Math.floor(w / 2) - 1, y + Math.floor(h / 2) - 1, 2, 2);
+}
+
+/** A stroke from the lower left to the upper right, which is seen without colours. */
+function hatch(context, colour, x, y, w, h) {
+  context.save();
+  context.beginPath();
+  context.rect(x, y, w, h);
+  context.clip();
+  context.strokeStyle = colour;
+  context.lineWidth = Math.max(1, w / 8);
+  context.beginPath();
+  context.moveTo(x, y + h);
+  context.lineTo(x + w, y);
+  context.stroke();
+  context.restore();
 }

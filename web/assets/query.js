@@ -1,7 +1,7 @@
 // The search box: words and key:value pairs, all of which must hold. docs/page.md has the grammar.
 
 import { parseAddress, parsePrefix, contains, overlaps } from "./address.js";
-import { DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3 } from "./ladder.js";
+import { DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3, UNKNOWN } from "./ladder.js";
 
 /** A probe of a place is in a state, or has one of these classes. */
 const inState = (state) => (s, place) => s.state(place) === state;
@@ -17,8 +17,11 @@ const STATES = {
   lost: ofClass(LOST),
   down: inState("down"),
   dark: inState("dark"),
+  rejected: (s, place) => s.rejected(place),
+  no_route: (s, place) => s.configured[place] === 1 && s.scale.cause(s.codes[place]) === "no_route",
+  unknown: inState("unknown"),
   waiting: inState("waiting"),
-  trouble: ofClass(SLOW1, SLOW2, SLOW3, RED, ERROR, LOST, DOWN),
+  trouble: ofClass(SLOW1, SLOW2, SLOW3, RED, ERROR, LOST, DOWN, UNKNOWN),
 };
 
 /**

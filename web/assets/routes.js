@@ -10,8 +10,9 @@ export function routeSection(routes) {
   }
   return h("div", { class: "routes" }, routes.map((route) => [
     h("h3", {}, "Route", h("small", {}, [route.ip && `to ${route.ip}`, `by ${probe({ probe: route.protocol, port: route.port })}`,
-      route.status, route.status_detail].filter(Boolean).join(" · "))),
-    h("div", { class: "scroll" }, table({ class: "numbers many hops" }, ["TTL", "router", "last", "best", "mean", "worst", "loss"], route.hops.map(hopCells))),
+      route.status !== "no_route" && route.status, route.status_detail, route.last && !route.stale && `traced ${ago(new Date(route.last))}`].filter(Boolean).join(" · "))),
+    route.stale && h("p", { class: "doubt" }, route.last ? `Nothing has been traced for a while: this is the path of ${ago(new Date(route.last))}.` : "Nothing has been traced yet."),
+    h("div", { class: route.stale ? "scroll stale" : "scroll" }, table({ class: "numbers many hops" }, ["TTL", "router", "last", "best", "mean", "worst", "loss"], route.hops.map(hopCells))),
     changes(route),
   ]));
 }

@@ -45,7 +45,7 @@ export class Settings {
     const pins = url.get("pin") ?? remembered.pin ?? "";
     this.pins = new Set(pins.split(",").filter(Boolean));
     const path = location.pathname;
-    this.ip = path.startsWith("/ip/") ? decode(path.slice("/ip/".length)) : "";
+    this.ip = path.startsWith("/ip/") ? decode(path.slice("/ip/".length)) : url.get("ip") ?? "";
   }
 
   /**

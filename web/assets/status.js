@@ -72,7 +72,8 @@ export class Status {
       h("span", { class: "prefixes" }, h("b", {}, count(s.prefixes)), s.prefixes === 1 ? " prefix " : " prefixes "),
       first && h("span", {}, h("b", {}, count(first.up)), " up "),
       first && h("span", { class: first.down > 0 && "bad" }, h("b", {}, count(first.down)), " down "),
-      first && h("span", {}, h("b", {}, count(first.dark)), " dark"));
+      first && h("span", {}, h("b", {}, count(first.dark)), " dark"),
+      first?.unknown > 0 && h("span", { class: "doubt" }, " ", h("b", {}, count(first.unknown)), " unknown"));
     setText(byId("version"), s.version);
     byId("metrics-link").href = s.telemetry_path;
     this.#showTroubles(s.ready, s.troubles);

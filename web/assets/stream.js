@@ -49,6 +49,7 @@ export class Frames {
   #layout = ""; // the same as text
   #skipped = 0; // how many seconds were left out, in all
   #trouble = null;
+  #refusal = ""; // why the exporter does not want to be asked; empty: it does, or has not said so
 
   constructor(model, { changed, status }) {
     this.model = model;
@@ -68,8 +69,21 @@ export class Frames {
     socket.binaryType = "arraybuffer";
     socket.onmessage = (message) => this.#take(message.data);
     socket.onclose = () => this.#lost(socket, "the connection is closed");
+    socket.onerror = () => this.#ask();
     this.#socket = socket;
     this.#watch();
+  }
+
+  /**
+   * Asks why a WebSocket was refused, which no browser tells: what is not GET is refused in the same way. It is
+   * shown from the next attempt on.
+   */
+  async #ask() {
+    const answer = await fetch(at("/api/v1/frames"), { method: "POST", cache: "no-store" }).catch(() => null);
+    if (answer?.status === 403 || answer?.status === 421) {
+      const body = await answer.json().catch(() => ({}));
+      this.#refusal = body.error ?? "";
+    }
   }
 
   #watch() {
@@ -88,6 +102,7 @@ export class Frames {
       return;
     }
     this.#pause.reset();
+    this.#refusal = "";
     this.#watch();
     if (kind !== "") {
       tell(() => this.changed(kind));
@@ -137,12 +152,12 @@ export class Frames {
       return; // an earlier one
     }
     this.#socket = null;
-    socket.onmessage = socket.onclose = null;
+    socket.onmessage = socket.onclose = socket.onerror = null;
     socket.close();
     const ms = this.#pause.take();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.connect(), ms);
-    this.status({ live: false, skipped: this.#skipped, trouble: this.#trouble, problem, retry: Date.now() + ms });
+    this.status({ live: false, skipped: this.#skipped, trouble: this.#trouble, problem: this.#refusal || problem, retry: Date.now() + ms });
   }
 }
 

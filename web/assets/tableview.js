@@ -2,7 +2,8 @@
 // the block that has the keyboard, unseen unless asked for.
 
 import { byId, fill, h, refill } from "./dom.js";
-import { probe as probeName, rtt, cause } from "./format.js";
+import { probe as probeName, rtt } from "./format.js";
+import { inShort } from "./words.js";
 
 /** The table of a block. A table that is not seen has no links for the Tab key to get lost in. */
 export function blockTable(model, block, seen = true) {
@@ -17,18 +18,13 @@ export function blockTable(model, block, seen = true) {
       block.series.map((s) => h("td", { "data-probe": `${s.probe}/${s.port}` }, cellText(model, s, place)))))));
 }
 
-/** A cell in words: up 12.3 ms, down (timeout), dark; nothing, if the address has no such probe. */
+/** A cell in words: up 12.3 ms, down: timeout, dark, unknown; nothing, if the address has no such probe. */
 export function cellText(model, s, place) {
   if (!s.configured[place]) {
     return "";
   }
-  const code = s.codes[place];
-  const seconds = model.scale.seconds(code);
-  const { state, cause: why } = model.scale.state(code);
-  if (seconds !== null) {
-    return `up ${rtt(seconds)}`;
-  }
-  return why && state !== "dark" ? `${state === "up" ? "lost" : state} (${cause(why)})` : state;
+  const seconds = model.scale.seconds(s.codes[place]);
+  return seconds === null ? inShort(model.scale, s.codes[place]) : `up ${rtt(seconds)}`;
 }
 
 /** TableView is the table of the block that has the keyboard. */

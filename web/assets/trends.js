@@ -70,10 +70,11 @@ class Graph {
     this.smooth = kind.probe === "icmp" ? 1 : SMOOTH;
     this.value = h("b", {}, "–");
     this.down = h("span", { class: "bad" });
+    this.unknown = h("span", { class: "doubt" });
     this.up = h("span", {});
     this.plot = h("div", { class: "chart" });
     this.element = h("div", { class: "trend", "data-probe": kind.key },
-      h("p", {}, h("span", {}, probeName(kind)), this.value, h("span", { class: "note" }, this.down, this.up)), this.plot);
+      h("p", {}, h("span", {}, probeName(kind)), this.value, h("span", { class: "note" }, this.down, this.unknown, this.up)), this.plot);
     this.restyle(colour, palette);
   }
 
@@ -97,10 +98,11 @@ class Graph {
     this.#seconds.push({ time, sum, answered, lost });
     this.#seconds.splice(0, this.#seconds.length - SECONDS);
     this.#add(this.#seconds.length - 1);
-    const { up, down } = kind.states;
+    const { up, down, unknown } = kind.states;
     setText(this.value, rtt(this.#means.at(-1)));
     setText(this.down, down > 0 ? `${count(down)} down ` : ""); // first, so that it is what fits
-    setText(this.up, down > 0 ? `of ${count(up + down)}` : `${count(up)} up`);
+    setText(this.unknown, unknown > 0 ? `${count(unknown)} unknown ` : "");
+    setText(this.up, down > 0 || unknown > 0 ? `of ${count(up + down + unknown)}` : `${count(up)} up`);
     this.#draw();
   }
 

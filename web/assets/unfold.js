@@ -7,10 +7,11 @@ import { Heatmap } from "./heatmap.js";
 import { blockTable } from "./tableview.js";
 import { numbersTable } from "./inspector.js";
 import { routeSection } from "./routes.js";
+import { largest } from "./words.js";
 
 /** How often the history is asked for again: the minute moves on by frames, and is only put right. */
 const HISTORY_MS = 10000;
-const NUMBERS_MS = 10000;
+const NUMBERS_MS = 5000;
 const TABLE_MS = 2000;
 
 const TABS = { hour: "60 minutes", minute: "60 seconds", table: "table" };
@@ -25,6 +26,7 @@ export class Unfolded {
     this.tip = h("p", { class: "facts", "aria-live": "off" }, "\u00a0");
     this.tabs = h("div", { class: "tabs", role: "group", "aria-label": "What is shown" });
     this.probes = h("div", { class: "tabs", role: "group", "aria-label": "Probe" });
+    this.why = h("ul", { class: "causes", hidden: true });
     this.below = h("div", { class: "below" });
     const { info } = block;
     this.element = h("section", { class: "panel", "aria-label": `${block.title}, unfolded`, "data-unfolded": block.prefix },
@@ -32,7 +34,7 @@ export class Unfolded {
         h("span", { class: "facts" }, [info.router && `router ${info.router}`, info.tenants?.length && `tenants ${info.tenants.join(", ")}`, ...Object.entries(info.labels ?? {}).map(([k, v]) => `${k}=${v}`)].filter(Boolean).join(" · ")),
         this.tabs, this.probes,
         h("button", { class: "close", type: "button", "aria-label": "Fold (Esc)", onclick: close }, "✕")),
-      this.body, this.tip, this.below);
+      this.why, this.body, this.tip, this.below);
     this.#resizer = new ResizeObserver(() => this.#draw());
     this.#resizer.observe(this.element);
     this.show();
@@ -151,14 +153,22 @@ export class Unfolded {
   async #numbers() {
     try {
       const prefix = await ask(paths.prefix(this.block.prefix));
+      this.#causes(prefix.probes);
       fill(this.below,
-        h("div", {}, h("h3", {}, "Numbers"), numbersTable(prefix.probes.map((p) => [`${probeName(p)}`, p.numbers])),
-          h("p", { class: "facts" }, prefix.nominal_rtt_seconds && `nominal ${rtt(prefix.nominal_rtt_seconds)} · `, prefix.probes.map((p) => `${probeName(p)}: ${count(p.up)} up, ${count(p.down)} down, ${count(p.dark)} dark`).join(" · "))),
+        h("div", {}, h("h3", {}, "Numbers"), numbersTable(prefix.probes.map((p) => [`${probeName(p)}`, p.numbers]), this.model.sequence),
+          h("p", { class: "facts" }, prefix.nominal_rtt_seconds && `nominal ${rtt(prefix.nominal_rtt_seconds)} · `, prefix.probes.map((p) => `${probeName(p)}: ${states(p)}`).join(" · "))),
         routeSection(prefix.routes));
       this.#come("below");
     } catch (error) {
       fill(this.below, h("p", { class: "bad" }, error.message));
     }
+  }
+
+  /** Says why addresses are not up: a line for each probe and kind of cause. */
+  #causes(probes) {
+    const lines = probes.flatMap((p) => largest(p).map(({ kind, text }) => h("li", { "data-kind": kind }, h("b", {}, probeName(p)), ` ${text}`)));
+    refill(this.why, lines);
+    this.why.hidden = lines.length === 0;
   }
 
   /** Ends it. */
@@ -168,4 +178,10 @@ export class Unfolded {
     this.#resizer.disconnect();
     this.element.remove();
   }
+}
+
+/** How many addresses are in which state, in words. */
+function states({ up, down, dark, unknown, left_out: leftOut }) {
+  return [`${count(up)} up, ${count(down)} down, ${count(dark)} dark`, leftOut > 0 && ` (${count(leftOut)} left out)`, unknown > 0 && `, ${count(unknown)} unknown`]
+    .filter(Boolean).join("");
 }

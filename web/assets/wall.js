@@ -1,6 +1,7 @@
 // All blocks: which are shown, in which order, how large, and which cell one looks at.
 
 import { byId, fill, h } from "./dom.js";
+import { parsePrefix } from "./address.js";
 import { BlockView } from "./blockview.js";
 import { Geometry, PLACES, colours } from "./paint.js";
 import { matchBlock, parseQuery } from "./query.js";
@@ -53,7 +54,7 @@ export class Wall {
   #fitted = ""; // what fit has chosen
   #pointed = null; // the newest event of a pointer that is on a block
 
-  /** @param on what is called: select({block, place, series, view}, event), open, unfold, pin */
+  /** @param on what is called: select({block, place, series, view}, event), open, unfold, pin, ask */
   constructor(element, model, settings, on) {
     this.element = element;
     this.model = model;
@@ -88,6 +89,7 @@ export class Wall {
       open: (view, { place }, event) => this.on.open(view, place, event),
       unfold: (view) => this.on.unfold(view),
       pin: (view) => this.on.pin(view),
+      ask: (view) => this.on.ask(view),
     }));
     this.#byBlock = new Map(this.views.map((v) => [v.element, v]));
     fill(this.element, this.views.map((v) => v.element));
@@ -115,9 +117,11 @@ export class Wall {
     }
   }
 
-  /** The view of a prefix. */
+  /** The view of a prefix, in whichever way it is written: there are many for IPv6. */
   view(prefix) {
-    return this.views.find((v) => v.block.prefix === prefix);
+    const range = parsePrefix(prefix);
+    return this.views.find((v) => v.block.prefix === prefix) ??
+      this.views.find(({ block: { range: r } }) => range && r.bits === range.bits && r.length === range.length && r.value === range.value);
   }
 
   /** Takes the colours of the theme and palette in force. */
