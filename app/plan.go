@@ -65,7 +65,7 @@ func targetsOf(c *config.Config, slots handles) (list targets) {
 				Addr: t.Addr, ID: id, Handle: handle(t.Addr, prefix.Probe{Kind: prefix.ICMP}),
 				Interval: s.ICMP.Interval, Timeout: s.ICMP.Timeout,
 				Size: s.ICMP.Size, TTL: s.ICMP.TTL, TOS: s.ICMP.TOS,
-				Source: s.Source, Interface: s.Interface,
+				Source: s.Source, Interface: s.Interface, Where: s.Where,
 			})
 			if s.TCP == nil {
 				continue

@@ -73,6 +73,7 @@ prefixes:
 		return probe.Target{
 			Addr: a, ID: prefix.TargetID(a), Handle: h, Interval: 2 * time.Second, Timeout: 500 * time.Millisecond,
 			Size: 100, TTL: 9, TOS: 32, Source: netip.MustParseAddr("198.51.100.1"), Interface: "eth0",
+			Where: "192.0.2.0/31 (test.yml:4)",
 		}
 	}
 	third := netip.MustParseAddr("203.0.113.7")

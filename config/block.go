@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -182,7 +183,7 @@ func (e *entry) labelList() []prefix.Label {
 
 // settings returns how the addresses of an entry are probed.
 func (e *entry) settings() *Settings {
-	s := &Settings{ICMP: e.probing.icmp.ICMP, Source: e.source, Interface: e.iface}
+	s := &Settings{ICMP: e.probing.icmp.ICMP, Source: e.source, Interface: e.iface, Where: e.where()}
 	if t := &e.probing.tcp; !t.off {
 		tcp := t.TCP
 		tcp.Ports = t.sortedPorts()
@@ -190,6 +191,21 @@ func (e *entry) settings() *Settings {
 		s.TCP = &tcp
 	}
 	return s
+}
+
+// where names the prefix and the places of its source and interface; empty if it has neither.
+func (e *entry) where() string {
+	var at []string
+	if e.source.IsValid() {
+		at = append(at, e.place("source").String())
+	}
+	if e.iface != "" {
+		at = append(at, e.place("interface").String())
+	}
+	if len(at) == 0 {
+		return ""
+	}
+	return e.prefix.String() + " (" + strings.Join(slices.Compact(at), ", ") + ")"
 }
 
 func (t *tcpGroup) sortedPorts() []uint16 {

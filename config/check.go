@@ -76,10 +76,32 @@ func (e *entry) check(p *problems) {
 			p.add(e.place("exclude"), "", "excludes all of %s: at least one address must be left", e.prefix)
 		}
 	}
-	if e.iface == "" && e.prefix.Addr().IsLinkLocalUnicast() && e.prefix.Addr().Is6() {
-		p.add(e.place("prefix"), e.prefix.String(), "is link-local: must have an interface")
-	}
+	e.checkZone(p)
 	e.checkNames(p)
+}
+
+// checkZone notes IPv6 link-local addresses without an interface, which they need to mean anything (RFC 4007
+// section 6): of the prefix, those listed or traced in a shorter one, and the source.
+func (e *entry) checkZone(p *problems) {
+	if e.iface != "" {
+		return
+	}
+	check := func(at *place, a netip.Addr, text string) bool {
+		bad := a.Is6() && a.IsLinkLocalUnicast()
+		if bad {
+			p.add(at, text, "is link-local: must have an interface")
+		}
+		return bad
+	}
+	check(e.place("source"), e.source, e.source.String())
+	if check(e.place("prefix"), e.prefix.Addr(), e.prefix.String()) {
+		return
+	}
+	for _, list := range [][]item[netip.Addr]{e.addresses, e.probing.trace.addresses} {
+		for i := range list {
+			check(&list[i].at, list[i].value, list[i].text)
+		}
+	}
 }
 
 // checkSource notes a source address that cannot send to the prefix.

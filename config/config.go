@@ -53,6 +53,9 @@ type Settings struct {
 	Source netip.Addr
 	// Interface is a network interface or VRF. Empty: the kernel chooses.
 	Interface string
+	// Where is the prefix as it is written, and where Source and Interface are, such as
+	// 192.0.2.0/24 (prefixes.yml:12): for those who find that this machine has them not. Empty if neither is set.
+	Where string
 }
 
 // ICMP is how echo requests are sent.

@@ -53,6 +53,7 @@ func TestWholeGrammar(t *testing.T) {
 		ICMP:   ICMP{Interval: 2 * time.Second, Timeout: 500 * time.Millisecond, Size: 64, TTL: 32, TOS: 184},
 		TCP:    &TCP{Ports: []uint16{22, 443}, Interval: 90 * time.Second, Timeout: 3 * time.Second, OrderlyClose: true},
 		Source: netip.MustParseAddr("198.51.100.1"), Interface: "eth0",
+		Where: "192.0.2.0/24 (testdata/valid-whole.yml:19, testdata/valid-whole.yml:20)",
 	}
 	for _, last := range []byte{2, 3, 8, 10, 11, 12, 13, 14, 15} {
 		target := prefix.Target{Addr: netip.AddrFrom4([4]byte{192, 0, 2, last}), Probes: probes}

@@ -153,7 +153,7 @@ func TestTheSchemaAcceptsWhatIsRight(t *testing.T) {
 // beyondSchema are the mistakes that JSON Schema has no words for: sums, ranges of durations and addresses, what depends
 // on another value or on another file, and what YAML that has become JSON does not show any more.
 func beyondSchema() []string {
-	return strings.Fields(`addresses-excluded addresses-multicast addresses-outside addresses-twice buckets-order dark-after-short duplicate-key
+	return strings.Fields(`addresses-excluded addresses-link-local addresses-multicast addresses-outside addresses-twice buckets-order dark-after-short duplicate-key
 		exclude-everything exclude-host-bits exclude-outside fragments interval-short list-at-top name-control-character
 		names-excluded names-not-listed names-outside names-twice nominal-rtt prefix-duplicate prefix-files-duplicate prefix-files-empty
 		prefix-files-folder prefix-files-map prefix-files-missing prefix-files-pattern prefix-host-bits prefix-ipv6-host-bits

@@ -20,7 +20,9 @@ const (
 	// SYNLen is the length of a SYN: a header with one option, the maximum segment size.
 	// Some firewalls drop a SYN without it.
 	SYNLen = 24
-	// segmentLen is the length of a TCP header without options (RFC 9293 section 3.1).
+	// ResetLen is the length of a reset: a TCP header without options (RFC 9293 section 3.1).
+	ResetLen = segmentLen
+	// segmentLen is the length of a TCP header without options.
 	segmentLen = 20
 	// segmentSize is the MSS that a SYN offers: that of Ethernet.
 	segmentSize = 1460
@@ -97,6 +99,18 @@ func PutSYN(b []byte, src, dst uint16, sequence uint32, pseudo uint32) {
 	binary.BigEndian.PutUint16(b[16:], ^fold(uint32(^checksum(b))+pseudo))
 }
 
+// PutReset writes a reset into b, ResetLen bytes long, of the connection that a SYN with this sequence number
+// would begin: what answers a SYN/ACK that nobody wants (RFC 9293 section 3.5.2). pseudo is Pseudo of TCP.
+func PutReset(b []byte, src, dst uint16, sequence uint32, pseudo uint32) {
+	clear(b)
+	binary.BigEndian.PutUint16(b[0:], src)
+	binary.BigEndian.PutUint16(b[2:], dst)
+	binary.BigEndian.PutUint32(b[4:], sequence+1)
+	b[12] = ResetLen / 4 << 4
+	b[13] = flagRST
+	binary.BigEndian.PutUint16(b[16:], ^fold(uint32(^checksum(b))+pseudo))
+}
+
 // Acknowledged reads a segment that answers a SYN, a SYN/ACK or a reset, and returns its ports and
 // the sequence number of the SYN. ErrType if it is another one.
 func Acknowledged(b []byte) (src, dst uint16, sequence uint32, err error) {
@@ -108,6 +122,10 @@ func Acknowledged(b []byte) (src, dst uint16, sequence uint32, err error) {
 	}
 	return binary.BigEndian.Uint16(b[0:]), binary.BigEndian.Uint16(b[2:]), binary.BigEndian.Uint32(b[8:]) - 1, nil
 }
+
+// Opens says whether a segment that Acknowledged has read is a SYN/ACK: the other side takes the connection for
+// begun.
+func Opens(b []byte) bool { return b[13]&flagSYN != 0 }
 
 // Name is what the first 8 bytes of a probe say of it.
 type Name struct {

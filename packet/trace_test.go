@@ -229,6 +229,22 @@ func TestLabelsAreFoundBehindAQuotation(t *testing.T) {
 	}
 }
 
+func TestAResetIsOfTheConnectionThatASYNBegins(t *testing.T) {
+	b := make([]byte, ResetLen)
+	pseudo := Pseudo(here4, there4, ProtocolTCP, ResetLen)
+	PutReset(b, 4000, 80, 0xffffffff, pseudo)
+	want := []byte{4000 >> 8, 4000 & 0xff, 0, 80, 0, 0, 0, 0, 0, 0, 0, 0, 5 << 4, flagRST, 0, 0}
+	if !bytes.Equal(b[:len(want)], want) || !good(b, pseudo) {
+		t.Errorf("% x", b)
+	}
+	if Opens(b) {
+		t.Error("a reset opens a connection")
+	}
+	if b[13] = flagSYN | flagACK; !Opens(b) {
+		t.Error("a SYN/ACK opens no connection")
+	}
+}
+
 // FuzzQuoted feeds what stands behind the IP header of a quoted packet to all that reads it: nothing
 // reads outside of it, and nothing is believed that is not ours.
 func FuzzQuoted(f *testing.F) {

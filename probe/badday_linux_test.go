@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"context"
 	"net/netip"
 	"os/exec"
 	"slices"
@@ -431,16 +430,6 @@ func TestPacketsAreAsConfigured(t *testing.T) {
 	}
 	if got := b.value("sockets", "dgram"); got != 3 {
 		t.Errorf("%v sockets, want 3: one for each source and interface", got)
-	}
-	for what, wrong := range map[string]Target{
-		"source":    mended(addrs[0], func(t *Target) { t.Source = netip.MustParseAddr("203.0.113.99") }),
-		"interface": mended(addrs[0], func(t *Target) { t.Interface = "nosuch0" }),
-	} {
-		if err := b.engine.Apply(context.Background(), []Target{wrong}); err == nil {
-			t.Errorf("a %s that is not there was taken", what)
-		} else {
-			t.Log(err)
-		}
 	}
 }
 

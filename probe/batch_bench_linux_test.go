@@ -106,6 +106,8 @@ func (r *rttRecorder) Record(_ prefix.Handle, _ time.Time, o prefix.Outcome, rtt
 
 func (r *rttRecorder) Reject(prefix.Handle, time.Time, prefix.Cause) { r.lost++ }
 
+func (*rttRecorder) Unmeasured(prefix.Handle, string) {}
+
 func (r *rttRecorder) report(b *testing.B, used time.Duration) {
 	b.Helper()
 	if len(r.rtts) == 0 {
@@ -181,3 +183,5 @@ func (s *syncRecorder) Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
 	defer s.mu.Unlock()
 	s.next.Reject(h, sent, why)
 }
+
+func (s *syncRecorder) Unmeasured(prefix.Handle, string) {}

@@ -39,8 +39,9 @@ type batch struct {
 	clock   *clock
 
 	mu      sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
+	origins *origins
 	sockets map[socketKey]*socket
-	list    []*socket // the same, in order
+	list    []*socket // those that are open
 	mode    transmitMode
 	slots   []*slot // by number; a number is given again only when its target is gone
 	free    []uint32
@@ -84,8 +85,10 @@ func newBatchEngine(o Options, clocks func() (time.Time, int64)) (*batch, error)
 	if err != nil {
 		return nil, err
 	}
+	report := o.reporter(&m.common)
 	return &batch{
-		o: o, metrics: m, report: o.reporter(&m.common), key: packet.NewKey(), clock: newClock(clocks),
+		o: o, metrics: m, report: report, key: packet.NewKey(), clock: newClock(clocks),
+		origins: newOrigins(report, false),
 		sockets: map[socketKey]*socket{},
 		byAddr:  map[netip.Addr]*slot{},
 		queues:  map[time.Duration]*deadlines{},
@@ -165,6 +168,7 @@ func (b *batch) tick() (began int64) {
 	}
 	b.ticked = now
 	empty := b.drain(now)
+	b.follow(now)
 	switch {
 	case empty:
 		b.behind = 0
@@ -194,11 +198,12 @@ func (b *batch) tick() (began int64) {
 func (b *batch) Apply(_ context.Context, targets []Target) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.clock.update()
 	opened, err := b.open(targets)
+	defer b.origins.keep(func(key socketKey) bool { return b.sockets[key] != nil })
 	if err != nil {
 		return err
 	}
-	b.clock.update()
 	b.replace(targets)
 	for key, s := range b.sockets {
 		if s.targets == 0 {
@@ -206,27 +211,21 @@ func (b *batch) Apply(_ context.Context, targets []Target) error {
 			delete(b.sockets, key)
 		}
 	}
-	b.list = b.list[:0]
-	for _, s := range b.sockets {
-		b.list = append(b.list, s)
-	}
+	b.enlist()
 	b.describe(opened)
+	b.introduce(targets)
 	return nil
 }
 
-func keyOf(t *Target) socketKey {
-	return socketKey{v6: !t.Addr.Is4(), source: t.Source, device: t.Interface}
-}
-
-// open opens the sockets that the targets need and that are not there yet. On an error
-// it closes what it opened.
+// open opens the sockets that the targets need and that are not there yet. Where something of their origin
+// is absent, it makes closed ones. On an error it closes what it opened.
 func (b *batch) open(targets []Target) (opened []*socket, err error) {
 	for i := range targets {
 		key := keyOf(&targets[i])
 		if b.sockets[key] != nil {
 			continue
 		}
-		s, err := openSocket(key, b.mode)
+		s, err := b.openAt(key)
 		if err != nil {
 			err = fmt.Errorf("target %s: %w", targets[i].Addr, err)
 			for _, s := range opened {
@@ -343,6 +342,9 @@ func (b *batch) regroup() {
 // describe logs how the new sockets work and sets the gauges that tell it.
 func (b *batch) describe(opened []*socket) {
 	for _, s := range opened {
+		if s.fd < 0 {
+			continue
+		}
 		b.report.lines.log(level.Key(), level.InfoValue(), "msg", "Opened ICMP socket", "ipv6", s.key.v6, "kind", s.kind(),
 			"source", s.key.source, "interface", s.key.device, "receive_buffer", s.granted,
 			"transmit_timestamps", s.transmitSource(), "receive_timestamps", s.receiveSource())
@@ -413,6 +415,7 @@ func (b *batch) closeSockets() {
 	for _, s := range b.list {
 		s.close()
 	}
+	b.origins.close()
 	b.list = nil
 	b.sockets = map[socketKey]*socket{}
 }

@@ -82,18 +82,19 @@ func (s *socket) add(key *packet.Key, sl *slot, f *flight, due int64) {
 	}
 	b.iovs[i].SetLen(length)
 	h := &b.msgs[i].Msghdr
-	h.Namelen = putSockaddr(&b.names[i], sl.target.Addr)
+	h.Namelen = putSockaddr(&b.names[i], sl.target.Addr, s.index)
 	s.putControl(i, sl)
 }
 
-// putSockaddr writes an address as a sockaddr and returns its length.
-func putSockaddr(name *unix.RawSockaddrInet6, addr netip.Addr) uint32 {
+// putSockaddr writes an address as a sockaddr and returns its length. index is the interface to which the
+// socket is bound.
+func putSockaddr(name *unix.RawSockaddrInet6, addr netip.Addr, index int) uint32 {
 	if addr.Is4() {
 		n := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
 		*n = unix.RawSockaddrInet4{Family: unix.AF_INET, Addr: addr.As4()}
 		return unix.SizeofSockaddrInet4
 	}
-	*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: addr.As16()}
+	*name = unix.RawSockaddrInet6{Family: unix.AF_INET6, Addr: addr.As16(), Scope_id: zone(addr, index)}
 	return unix.SizeofSockaddrInet6
 }
 

@@ -21,6 +21,7 @@ type pacer struct {
 	base   time.Time
 
 	mu      sync.Mutex // guards what follows
+	origins *origins
 	groups  []*group
 	changed chan struct{} // closed and replaced by regroup
 	tally   tally
@@ -28,8 +29,8 @@ type pacer struct {
 	flying atomic.Int64
 }
 
-func newPacer(o Options, c *common, r *reporter) pacer {
-	return pacer{o: o, common: c, report: r, base: time.Now(), changed: make(chan struct{})}
+func newPacer(o Options, c *common, r *reporter, origins *origins) pacer {
+	return pacer{o: o, common: c, report: r, origins: origins, base: time.Now(), changed: make(chan struct{})}
 }
 
 // now is the monotonic time of the engine, in nanoseconds.
@@ -52,6 +53,7 @@ func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)
 	defer p.report.lines.start()()
 	var flights sync.WaitGroup
 	defer flights.Wait()
+	defer p.close()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	judged, last := p.now(), p.now()
@@ -71,6 +73,7 @@ func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)
 			p.report.trouble(ReasonStalled, fmt.Sprintf("the probing loop did not run for %v", time.Duration(pause).Round(time.Millisecond)))
 		}
 		last = now
+		p.follow(now)
 		next := p.launchDue(ctx, &flights, now, launch, skip)
 		if now-judged >= int64(healthEvery) {
 			p.mu.Lock()
@@ -80,6 +83,21 @@ func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)
 		}
 		timer.Reset(time.Duration(next - p.now()))
 	}
+}
+
+// follow looks what has come and gone. Each probe has sockets of its own, which finds what is there.
+func (p *pacer) follow(now int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, og := range p.origins.watch(now) {
+		p.origins.tell(og)
+	}
+}
+
+func (p *pacer) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.origins.close()
 }
 
 // maxSleep is how long the loop sleeps when nothing is due: until shares are judged.

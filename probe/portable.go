@@ -1,11 +1,13 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"time"
 
 	probing "github.com/prometheus-community/pro-bing"
@@ -34,11 +36,14 @@ func newPortable(o Options) (Engine, error) {
 		return nil, err
 	}
 	p := &portable{metrics: m}
+	report := o.reporter(&m.common)
 	p.lanes = lanes[Target]{
-		pacer: newPacer(o, &m.common, o.reporter(&m.common)),
+		pacer: newPacer(o, &m.common, report, newOrigins(report, false)),
 		about: func(t *Target) (netip.AddrPort, string, time.Duration) {
 			return netip.AddrPortFrom(t.Addr, 0), t.ID, t.Interval
 		},
+		leaves: func(t *Target) (socketKey, string) { return keyOf(t), cmp.Or(t.Where, t.Addr.String()) },
+		handle: func(t *Target) prefix.Handle { return t.Handle },
 		fly: func(ctx context.Context, a *turn[Target]) {
 			f := &echo{turn: a, engine: p}
 			f.run(ctx)
@@ -68,22 +73,13 @@ func needsPrivilege() (bool, error) {
 
 // Apply implements Engine.
 func (p *portable) Apply(_ context.Context, targets []Target) error {
-	if err := checkSources(targets, func(t *Target) netip.Addr { return t.Source }, p.checkSource); err != nil {
-		return err
+	for i := range targets {
+		if s := targets[i].Source; s.Is6() && s.IsLinkLocalUnicast() {
+			return fmt.Errorf("source %q: the portable engine cannot send from a link-local address", s)
+		}
 	}
 	p.replace(targets)
 	return nil
-}
-
-func (p *portable) checkSource(source netip.Addr) error {
-	network := map[[2]bool]string{
-		{false, true}: "udp4", {true, true}: "ip4:icmp", {false, false}: "udp6", {true, false}: "ip6:ipv6-icmp",
-	}[[2]bool{p.privileged, source.Is4()}]
-	c, err := icmp.ListenPacket(network, source.String())
-	if err != nil {
-		return err
-	}
-	return c.Close()
 }
 
 // echo is one echo request on its way.
@@ -131,16 +127,18 @@ func (f *echo) refused(err error) {
 	if f.sendErr != nil {
 		err = f.sendErr
 	}
-	p := f.engine
-	p.countRefused(f.settings.Addr.String(), err)
-	f.packet(Packet{Event: "send_error", Err: err})
+	f.turn.refused(err)
 }
 
 // pinger makes a pinger for one echo request.
 func (f *echo) pinger(start time.Time) *probing.Pinger {
 	t, m := &f.settings, f.engine.metrics
 	pinger := probing.New(t.Addr.String())
-	pinger.SetIPAddr(&net.IPAddr{IP: t.Addr.AsSlice()})
+	address := &net.IPAddr{IP: t.Addr.AsSlice()}
+	if t.Addr.Is6() && t.Addr.IsLinkLocalUnicast() {
+		address.Zone = strconv.Itoa(f.index) // package net remembers for a minute which index a name had
+	}
+	pinger.SetIPAddr(address)
 	pinger.SetPrivileged(f.engine.privileged)
 	pinger.Size = max(t.Size, minPortableSize)
 	pinger.TTL = int(t.TTL)

@@ -35,6 +35,9 @@ type Target struct {
 	Source netip.Addr
 	// Interface or VRF to leave by; empty leaves it to the routing table.
 	Interface string
+	// Where says, for the log, which prefix this is and where its Source and Interface are written:
+	// 192.0.2.0/24 (prefixes.yml:12). Empty: the log names Addr.
+	Where string
 }
 
 // Recorder takes the results. *prefix.Table is one.
@@ -43,6 +46,9 @@ type Recorder interface {
 	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
 	// Reject takes a loss that somebody declares: the sender of an ICMP error, say. It must not block.
 	Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
+	// Unmeasured takes a probe that could not be sent, or whose outcome cannot be known, for a reason of this
+	// machine: one of a few words that never change, which becomes a label. It must not block.
+	Unmeasured(h prefix.Handle, obstacle string)
 }
 
 var _ Recorder = (*prefix.Table)(nil)
@@ -54,7 +60,8 @@ type Engine interface {
 	Run(ctx context.Context) error
 	// Apply replaces the targets. Unchanged ones keep their phase, their sequence
 	// and the probe in flight. It blocks until the engine works with the new set; on
-	// an error (a source address that is not there, say) the old set stays whole. Before
+	// an error (no permission for a socket, say) the old set stays whole. Targets whose source
+	// address or interface is not there wait for it: they are unmeasured meanwhile. Before
 	// Run, it only stores the set; opening sockets is then already done.
 	Apply(ctx context.Context, targets []Target) error
 	// Trace logs every packet of one address for so long from now on; 0 ends it.

@@ -21,6 +21,10 @@ func (b *batch) sendDue(g *group) {
 			return
 		}
 		s := b.slots[i]
+		if s.socket.fd < 0 {
+			b.absent(s, s.socket.origin.gone)
+			continue
+		}
 		if late {
 			b.skip(s, due)
 			continue
@@ -74,7 +78,7 @@ func (b *batch) flush(s *socket) {
 			b.launched(s, first, n, before)
 			first += n
 		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && b.origins.suspect(s.origin, b.clock.now) == nil:
 			// A kernel before 6.13 does not know the control message.
 			b.lower(s, first)
 		case retried < first && pendingError(errno):
@@ -139,6 +143,10 @@ func (b *batch) launched(s *socket, first, n int, before int64) {
 // refused counts a probe that the local system would not send. It is neither sent nor lost.
 func (b *batch) refused(s *socket, i int, errno unix.Errno) {
 	sl := s.out.slots[i]
+	if gone := b.origins.suspect(s.origin, b.clock.now); gone != nil {
+		b.absent(sl, gone)
+		return
+	}
 	b.metrics.sendErrors.WithLabelValues(errorName(errno)).Inc()
 	b.tally.failed++
 	b.tally.lastError = fmt.Errorf("%s: %w", sl.target.Addr, errno)

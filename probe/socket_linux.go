@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -34,13 +33,6 @@ const (
 	skMeminfoVars  = 9
 )
 
-// socketKey tells which targets share a socket.
-type socketKey struct {
-	v6     bool
-	source netip.Addr
-	device string
-}
-
 // transmitMode is how transmit stamps find their probe.
 type transmitMode uint8
 
@@ -53,7 +45,9 @@ const (
 // socket is one ICMP socket with its buffers. It is used by the loop only.
 type socket struct {
 	key        socketKey
-	fd         int
+	origin     *origin
+	fd         int // -1: closed, because something of the origin is absent
+	index      int // of the interface to which it is bound; 0: to none
 	raw        bool
 	identifier uint16 // ours to choose on a raw socket; the kernel's on a datagram one
 	transmit   transmitMode
@@ -73,18 +67,21 @@ type socket struct {
 	err inBatch
 }
 
-// openSocket opens a datagram ICMP socket, or a raw one where that is not allowed.
-func openSocket(key socketKey, mode transmitMode) (*socket, error) {
-	family, protocol := unix.AF_INET, unix.IPPROTO_ICMP
+// openSocket opens a datagram ICMP socket, or a raw one where that is not allowed. It takes the
+// identifier of one before it, if that is not 0 and still free: balancers send by it.
+func openSocket(key socketKey, mode transmitMode, identifier uint16) (*socket, error) {
+	family, protocol := key.family(), unix.IPPROTO_ICMP
 	if key.v6 {
-		family, protocol = unix.AF_INET6, unix.IPPROTO_ICMPV6
+		protocol = unix.IPPROTO_ICMPV6
 	}
-	s := &socket{key: key, transmit: mode}
+	s := &socket{key: key, transmit: mode, identifier: identifier}
 	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|flags, protocol)
 	if errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EPROTONOSUPPORT) {
 		s.raw = true
-		s.identifier = uint16(rand.Uint32())
+		if s.identifier == 0 {
+			s.identifier = uint16(rand.Uint32())
+		}
 		fd, err = unix.Socket(family, unix.SOCK_RAW|flags, protocol)
 		if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
 			return nil, errNoPermission
@@ -112,19 +109,20 @@ func openSocket(key socketKey, mode transmitMode) (*socket, error) {
 // openRaw opens a raw socket of a protocol, which gets what the filter lets in. The caller makes
 // room in its batches.
 func openRaw(key socketKey, mode transmitMode, protocol int, filter []bpf.Instruction) (*socket, error) {
-	family := unix.AF_INET
-	if key.v6 {
-		family = unix.AF_INET6
-	}
 	s := &socket{key: key, transmit: mode, raw: true}
-	fd, err := unix.Socket(family, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+	fd, err := unix.Socket(key.family(), unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return nil, fmt.Errorf("raw socket: %w", err)
 	}
 	return s, s.setup(fd, filter)
 }
 
-func (s *socket) close() { _ = unix.Close(s.fd) }
+func (s *socket) close() {
+	if s.fd >= 0 {
+		_ = unix.Close(s.fd)
+		s.fd = -1
+	}
+}
 
 func (s *socket) kind() string {
 	if s.raw {
@@ -153,6 +151,7 @@ func (s *socket) options(filter []bpf.Instruction) error {
 		if err := unix.BindToDevice(s.fd, s.key.device); err != nil {
 			return fmt.Errorf("interface %q: %w", s.key.device, err)
 		}
+		s.index = boundTo(s.fd, s.key.device)
 	}
 	if err := s.bind(); err != nil {
 		return fmt.Errorf("source %q: %w", s.key.source, err)
@@ -166,13 +165,14 @@ func (s *socket) options(filter []bpf.Instruction) error {
 }
 
 func (s *socket) bind() error {
-	if !s.key.source.IsValid() {
+	port := s.identifier
+	if s.raw {
+		port = 0 // where a datagram socket has its identifier, a raw one has nothing
+	}
+	if port == 0 && !s.key.source.IsValid() {
 		return nil
 	}
-	if s.key.v6 {
-		return unix.Bind(s.fd, &unix.SockaddrInet6{Addr: s.key.source.As16()})
-	}
-	return unix.Bind(s.fd, &unix.SockaddrInet4{Addr: s.key.source.As4()})
+	return s.key.bindAs(s.fd, port, s.index)
 }
 
 // buffers asks for large buffers: as much as it likes with CAP_NET_ADMIN, as much as

@@ -41,7 +41,7 @@ var sendErrors = []struct {
 	name  string
 }{
 	{syscall.EACCES, "EACCES"}, {syscall.EADDRINUSE, "EADDRINUSE"}, {syscall.EADDRNOTAVAIL, "EADDRNOTAVAIL"},
-	{syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNABORTED, "ECONNABORTED"}, {syscall.EHOSTUNREACH, "EHOSTUNREACH"},
+	{syscall.EAFNOSUPPORT, "EAFNOSUPPORT"}, {syscall.EAGAIN, "EAGAIN"}, {syscall.ECONNABORTED, "ECONNABORTED"}, {syscall.EHOSTUNREACH, "EHOSTUNREACH"},
 	{syscall.EINVAL, "EINVAL"}, {syscall.EMFILE, "EMFILE"}, {syscall.EMSGSIZE, "EMSGSIZE"},
 	{syscall.ENETDOWN, "ENETDOWN"}, {syscall.ENETUNREACH, "ENETUNREACH"}, {syscall.ENFILE, "ENFILE"},
 	{syscall.ENOBUFS, "ENOBUFS"}, {syscall.ENODEV, "ENODEV"}, {syscall.ENOMEM, "ENOMEM"}, {syscall.EPERM, "EPERM"},

@@ -31,6 +31,11 @@ type TCPTarget struct {
 	OrderlyClose bool
 }
 
+// from is where the attempts of a target leave from.
+func (t *TCPTarget) from() socketKey {
+	return socketKey{v6: !t.Addr.Is4(), source: t.Source, device: t.Interface}
+}
+
 // TCPEngine connects to a set of ports until its context ends, and closes each
 // connection as soon as it stands.
 type TCPEngine interface {
@@ -38,8 +43,9 @@ type TCPEngine interface {
 	// goroutine and socket that it makes.
 	Run(ctx context.Context) error
 	// Apply replaces the targets. Unchanged ones keep their phase and the attempt in
-	// flight. It blocks until the engine works with the new set; on an error (a source
-	// address that is not there, say) the old set stays whole.
+	// flight. It blocks until the engine works with the new set; on an error (no permission
+	// for a socket, say) the old set stays whole. Targets whose source address or interface is
+	// not there wait for it: they are unmeasured meanwhile.
 	Apply(ctx context.Context, targets []TCPTarget) error
 	// Trace logs every attempt at all ports of one address for so long from now on; 0
 	// ends it. It returns ErrNoTarget if no port of the address is a target.

@@ -31,6 +31,7 @@ type attempt struct {
 // which the deadline of the one before it is only just coming up.
 type endpoint struct {
 	target   TCPTarget
+	origin   *origin
 	index    uint32 // its place in the engine's table, and its number in the epoll
 	used     bool
 	serial   uint32 // of the newest attempt
@@ -48,11 +49,12 @@ func (e *endpoint) attempt(serial uint32) *attempt {
 	return nil
 }
 
-func sockaddr(addr netip.Addr, port uint16) unix.Sockaddr {
+// sockaddr returns an address and a port for a socket that is bound to an interface; index 0: to none.
+func sockaddr(addr netip.Addr, port uint16, index int) unix.Sockaddr {
 	if addr.Is4() {
 		return &unix.SockaddrInet4{Addr: addr.As4(), Port: int(port)}
 	}
-	return &unix.SockaddrInet6{Addr: addr.As16(), Port: int(port)}
+	return &unix.SockaddrInet6{Addr: addr.As16(), Port: int(port), ZoneId: zone(addr, index)}
 }
 
 // errLimit is what the system would say a little later, when nobody could scrape any more.
@@ -71,6 +73,8 @@ func (c *connector) connectDue(g *group) {
 			return
 		}
 		switch e := c.endpoints[i]; {
+		case e.origin.gone != nil:
+			c.absent(e, e.origin.gone)
 		case late:
 			c.skip(e, due, errStale)
 		case e.attempts[(e.serial+1)&1].open:
@@ -158,32 +162,40 @@ func (e *endpoint) socket() (fd int, err error) {
 	return fd, nil
 }
 
-// tryPaths opens a socket for each source and interface of the targets, to see that
-// they are there.
-func tryPaths(targets []TCPTarget) error {
+// tryPaths opens a socket for each source and interface of the targets that is there, to see
+// that they may be used.
+func (c *connector) tryPaths(targets []TCPTarget) error {
 	tried := map[socketKey]bool{}
 	for i := range targets {
-		t := &targets[i]
-		key := socketKey{v6: !t.Addr.Is4(), source: t.Source, device: t.Interface}
+		key := targets[i].from()
 		if tried[key] {
 			continue
 		}
 		tried[key] = true
-		e := &endpoint{target: *t}
-		if t.Source.IsValid() {
-			e.from = sockaddr(t.Source, 0)
+		e := &endpoint{target: targets[i], origin: c.origins.of(key, c.clock.now)}
+		if e.origin.gone != nil {
+			continue
 		}
+		e.address()
 		fd, err := e.socket()
-		if err != nil {
+		switch {
+		case err == nil:
+			_ = unix.Close(fd)
+		case absenceOf(key, err) != nil:
+			c.origins.lack(e.origin, err)
+		default:
 			return fmt.Errorf("tcp socket: %w", err)
 		}
-		_ = unix.Close(fd)
 	}
 	return nil
 }
 
 // refused counts an attempt that the local system would not make. It is neither sent nor lost.
 func (c *connector) refused(e *endpoint, err error) {
+	if gone := c.origins.suspect(e.origin, c.clock.now); gone != nil {
+		c.absent(e, gone)
+		return
+	}
 	c.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
 	c.tally.failed++
 	c.tally.lastError = fmt.Errorf("%s: %w", e.target.key(), err)

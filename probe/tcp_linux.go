@@ -29,7 +29,8 @@ type connector struct {
 	changed chan struct{} // Apply wakes who waits for targets
 
 	mu        sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
-	epoll     int        // -1: not running
+	origins   *origins
+	epoll     int // -1: not running
 	endpoints []*endpoint
 	free      []uint32
 	byKey     map[netip.AddrPort]*endpoint // for Apply; not used per connection
@@ -70,8 +71,10 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 		return nil, err
 	}
 	m.stampedBy("kernel")
+	report := o.tcpReporter(m)
 	c := &connector{
-		o: o, metrics: m, report: o.tcpReporter(m), clock: newClock(readClocks()), linear: linearTimeouts(),
+		o: o, metrics: m, report: report, clock: newClock(readClocks()), linear: linearTimeouts(),
+		origins: newOrigins(report, true),
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
 	c.errors.grow(inDataLen)
@@ -147,6 +150,7 @@ func (c *connector) end() {
 	for _, e := range c.endpoints {
 		c.abandon(e)
 	}
+	c.origins.close()
 	_ = unix.Close(c.epoll)
 	c.epoll = -1
 	c.fitWitnesses()
@@ -166,6 +170,7 @@ func (c *connector) tick() (now int64) {
 	c.listen()
 	c.poll()
 	c.testify()
+	c.follow(now)
 	c.expire(now)
 	for _, g := range c.groups {
 		c.connectDue(g)
@@ -202,12 +207,13 @@ func (c *connector) fitLimit() {
 
 // Apply implements TCPEngine.
 func (c *connector) Apply(_ context.Context, targets []TCPTarget) error {
-	if err := tryPaths(targets); err != nil {
-		return err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.clock.update()
+	defer c.forget()
+	if err := c.tryPaths(targets); err != nil {
+		return err
+	}
 	c.replace(targets)
 	c.metrics.open.Set(float64(c.open))
 	select {
@@ -274,11 +280,8 @@ func (c *connector) put(t *TCPTarget) {
 		c.byKey[t.key()] = e
 	}
 	e.target = *t
-	e.to = sockaddr(t.Addr, t.Port)
-	e.from = nil
-	if t.Source.IsValid() {
-		e.from = sockaddr(t.Source, 0)
-	}
+	e.origin = c.origins.of(t.from(), c.clock.now)
+	e.address()
 	e.queue = c.queue(t.Timeout)
 	e.queue.targets++
 }

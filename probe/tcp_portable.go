@@ -27,12 +27,15 @@ func newDialer(o Options) (TCPEngine, error) {
 	}
 	m.stampedBy("user")
 	m.limit.Set(maxPortable)
+	report := o.tcpReporter(m)
 	return &dialer{lanes[TCPTarget]{
-		pacer: newPacer(o, &m.common, o.tcpReporter(m)),
+		pacer: newPacer(o, &m.common, report, newOrigins(report, true)),
 		about: func(t *TCPTarget) (netip.AddrPort, string, time.Duration) {
 			return netip.AddrPortFrom(t.Addr, t.Port), t.ID, t.Interval
 		},
-		fly: dial,
+		leaves: func(t *TCPTarget) (socketKey, string) { return t.from(), t.Addr.String() },
+		handle: func(t *TCPTarget) prefix.Handle { return t.Handle },
+		fly:    dial,
 	}}, nil
 }
 
@@ -43,20 +46,8 @@ func (d *dialer) Apply(_ context.Context, targets []TCPTarget) error {
 			return fmt.Errorf("interface %q: the portable engine cannot choose one", name)
 		}
 	}
-	if err := checkSources(targets, func(t *TCPTarget) netip.Addr { return t.Source }, checkLocal); err != nil {
-		return err
-	}
 	d.replace(targets)
 	return nil
-}
-
-// checkLocal says whether an address is one of this machine.
-func checkLocal(source netip.Addr) error {
-	l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(source, 0)))
-	if err != nil {
-		return err
-	}
-	return l.Close()
 }
 
 // dial makes one attempt and records it, after the one before.
@@ -78,8 +69,7 @@ func dial(ctx context.Context, a *turn[TCPTarget]) {
 	o, local := outcomeOfDial(err, took > t.Timeout)
 	switch {
 	case local:
-		l.countRefused(netip.AddrPortFrom(t.Addr, t.Port).String(), err)
-		a.packet(Packet{Event: "send_error", Err: err})
+		a.refused(err)
 		return
 	case o == prefix.Timeout && took > t.Timeout+stallAfter:
 		// The answer may have been there while we did not run.

@@ -66,8 +66,9 @@ type TraceEngine interface {
 	// goroutine and socket that it makes.
 	Run(ctx context.Context) error
 	// Apply replaces the targets. Unchanged ones keep their phase and the round in flight.
-	// It blocks until the engine works with the new set; on an error (a source
-	// address that is not there, say) the old set stays whole. Before Run, it only stores the
+	// It blocks until the engine works with the new set; on an error (no permission for a
+	// socket, say) the old set stays whole. Routes whose source address or interface is not there
+	// wait for it: nothing is asked in their rounds meanwhile. Before Run, it only stores the
 	// set; opening sockets is then already done.
 	Apply(ctx context.Context, targets []TraceTarget) error
 	// Trace logs every packet of the routes to one address for so long from now on; 0

@@ -38,8 +38,9 @@ type tracer struct {
 	changed chan struct{} // Apply wakes who sleeps
 
 	mu      sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
+	origins *origins
 	sockets map[traceKey]*traceSocket
-	list    []*traceSocket
+	list    []*traceSocket // those that are open
 	mode    transmitMode
 	trails  []*trail // by number
 	free    []uint32
@@ -49,6 +50,7 @@ type tracer struct {
 	open    []*trail                // those with a round that is not recorded yet
 	groups  []*group
 	poll    time.Duration
+	least   time.Duration // poll, if no socket wants more
 
 	wake    int64 // when the loop should run next
 	drained int64 // when the sockets were found empty last
@@ -66,8 +68,9 @@ func newTrace(o TraceOptions) (TraceEngine, error) {
 	if err != nil {
 		return nil, err
 	}
+	report := o.reporter(m)
 	return &tracer{
-		o: o, metrics: m, report: o.reporter(m), key: packet.NewKey(), clock: newClock(readClocks()),
+		o: o, metrics: m, report: report, origins: newOrigins(report, true), key: packet.NewKey(), clock: newClock(readClocks()),
 		changed: make(chan struct{}, 1),
 		sockets: map[traceKey]*traceSocket{}, byKey: map[route.Key]*trail{}, byAddr: map[netip.Addr][]*trail{},
 		flows: map[route.Key]uint16{},
@@ -124,6 +127,7 @@ func (t *tracer) step() (wait time.Duration) {
 	if t.blind = !empty && now-t.behind > int64(stallAfter); t.blind {
 		t.report.trouble(ReasonFlood, "more packets arrive than can be read")
 	}
+	t.follow(now)
 	if empty || t.blind {
 		t.judgeAll()
 	}
@@ -148,6 +152,9 @@ func (t *tracer) idle() time.Duration {
 	}
 	if len(t.open) > 0 {
 		wait = t.poll
+	}
+	if len(t.origins.watched) > 0 {
+		wait = min(wait, lookEvery)
 	}
 	now := t.clock.monotonic()
 	for _, g := range t.groups {
@@ -193,11 +200,12 @@ func (t *tracer) skip(r *trail, due int64) {
 func (t *tracer) Apply(_ context.Context, targets []TraceTarget) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.clock.update()
 	opened, err := t.openSockets(targets)
+	defer t.forgetOrigins()
 	if err != nil {
 		return err
 	}
-	t.clock.update()
 	t.replace(targets)
 	for key, s := range t.sockets {
 		switch {
@@ -210,10 +218,7 @@ func (t *tracer) Apply(_ context.Context, targets []TraceTarget) error {
 			s.spare = true // its port is part of the flows, and the next Apply may take this one back
 		}
 	}
-	t.list = t.list[:0]
-	for _, s := range t.sockets {
-		t.list = append(t.list, s)
-	}
+	t.enlist()
 	t.describe(opened)
 	select {
 	case t.changed <- struct{}{}:
@@ -227,15 +232,15 @@ func (t *TraceTarget) key() traceKey {
 	return traceKey{socketKey{v6: v6, source: t.Source, device: t.Interface}, t.Protocol}
 }
 
-// openSockets opens the sockets that the targets need and that are not there yet. On an error
-// it closes what it opened.
+// openSockets opens the sockets that the targets need and that are not there yet. Where something of their
+// origin is absent, it makes closed ones. On an error it closes what it opened.
 func (t *tracer) openSockets(targets []TraceTarget) (opened []*traceSocket, err error) {
 	for i := range targets {
 		key := targets[i].key()
 		if t.sockets[key] != nil {
 			continue
 		}
-		s, err := openTraceSocket(key, t.mode)
+		s, err := t.openAt(key)
 		if err != nil {
 			for _, s := range opened {
 				s.close()
@@ -268,11 +273,7 @@ func (t *tracer) replace(targets []TraceTarget) {
 		t.put(&targets[i])
 		shortest = min(shortest, targets[i].Interval)
 	}
-	t.poll = shortest / tracePollShare
-	for _, s := range t.sockets {
-		t.poll = min(t.poll, s.patience())
-	}
-	t.poll = max(t.poll, time.Millisecond)
+	t.least = shortest / tracePollShare
 	members := map[time.Duration][]uint32{}
 	for _, r := range t.trails {
 		if r.used {
@@ -285,7 +286,7 @@ func (t *tracer) replace(targets []TraceTarget) {
 }
 
 func (t *tracer) remove(r *trail) {
-	t.abort(r)
+	t.abort(r, discardOvertaken)
 	t.moveTo(r, netip.Addr{})
 	delete(t.byKey, r.target.Key)
 	t.remember(r)
@@ -313,7 +314,7 @@ func (t *tracer) put(target *TraceTarget) {
 		t.byKey[target.Key] = r
 	}
 	if r.socket != s || r.target.Port != target.Port || len(r.asks) != target.MaxHops {
-		t.abort(r)
+		t.abort(r, discardOvertaken)
 		r.asks = make([]ask, target.MaxHops)
 		r.socket, r.asked, r.reached = s, 0, 0
 	}
@@ -361,6 +362,9 @@ func (t *tracer) moveTo(r *trail, dst netip.Addr) {
 // describe logs how the new sockets work and sets the gauges that tell it.
 func (t *tracer) describe(opened []*traceSocket) {
 	for _, s := range opened {
+		if s.fd < 0 {
+			continue
+		}
 		t.report.lines.log(level.Key(), level.InfoValue(), "msg", "Opened traceroute socket", "protocol", s.key.protocol, "ipv6", s.key.v6,
 			"kind", s.kind(), "source", s.key.source, "interface", s.key.device, "receive_buffer", s.granted,
 			"transmit_timestamps", s.transmitSource(), "receive_timestamps", s.receiveSource())
@@ -415,6 +419,7 @@ func (t *tracer) closeSockets() {
 	for _, s := range t.list {
 		s.close()
 	}
+	t.origins.close()
 	t.list = nil
 	t.sockets = map[traceKey]*traceSocket{}
 }

@@ -72,7 +72,7 @@ func (t *tracer) drainErrors(s *traceSocket) (empty bool) {
 			case unix.SO_EE_ORIGIN_TIMESTAMPING:
 				t.stamp(s, i, &r)
 			case unix.SO_EE_ORIGIN_ICMP, unix.SO_EE_ORIGIN_ICMP6:
-				t.icmpError(s, s.err.message(i), s.err.from(i), &r)
+				t.icmpError(s, i, &r)
 			}
 		}
 		if n < batchSize {
@@ -92,9 +92,9 @@ func (t *tracer) packet(s *traceSocket, i int) {
 			return
 		}
 	}
-	stamp := s.in.report(i).stamp
+	in := reception{kind: route.Arrived, shown: proofReply, from: from, at: s.in.arrivedAt(i), stamp: s.in.report(i).stamp}
 	if s.protocol == packet.ProtocolTCP {
-		t.segment(s, data, from, stamp)
+		t.segment(s, data, in)
 		return
 	}
 	if s.raw && !s.key.v6 && !packet.ChecksumGood(data) { // not looked at by the kernel yet
@@ -119,14 +119,14 @@ func (t *tracer) packet(s *traceSocket, i int) {
 	case e.Sequence != e.Tag.Sequence():
 		t.metrics.unmatchedSequence.Inc()
 	default:
-		t.answered(r, t.place(r, e.Tag.Serial), reception{kind: route.Arrived, shown: proofReply, from: from, stamp: stamp})
+		t.answered(r, t.place(r, e.Tag.Serial), in)
 	}
 }
 
 // segment takes a TCP segment: a SYN/ACK or a reset of a destination tells by what it
 // acknowledges which SYN has arrived. Its checksum is not looked at: on its way within one machine it
 // has none yet, and what it acknowledges is a secret of 32 bits.
-func (t *tracer) segment(s *traceSocket, data []byte, from netip.Addr, stamp int64) {
+func (t *tracer) segment(s *traceSocket, data []byte, in reception) {
 	src, dst, sequence, err := packet.Acknowledged(data)
 	switch {
 	case errors.Is(err, packet.ErrType):
@@ -136,12 +136,15 @@ func (t *tracer) segment(s *traceSocket, data []byte, from netip.Addr, stamp int
 		return
 	}
 	name := packet.Name{Constant: uint32(dst)<<16 | uint32(src), Own: sequence}
-	r, i := t.named(s, from, name)
+	if packet.Opens(data) {
+		t.reset(s, in, name)
+	}
+	r, i := t.named(s, in.from, name)
 	if r == nil {
 		t.metrics.unmatchedSequence.Inc()
 		return
 	}
-	t.answered(r, i, reception{kind: route.Arrived, shown: proofReply, from: from, stamp: stamp})
+	t.answered(r, i, in)
 }
 
 // trail returns the route with this number, if there is one.
@@ -190,16 +193,18 @@ type reception struct {
 	shown proof
 	code  uint8
 	from  netip.Addr
-	stamp int64 // by the kernel; 0: none
+	at    netip.Addr // the address of ours to which it came; the zero Addr: not known
+	stamp int64      // by the kernel; 0: none
 	// quote is, of an ICMP error, what it quotes from behind the IP header on, and what follows;
 	// end is where the quotation ends, if the router says so.
 	quote []byte
 	end   int
 }
 
-// icmpError takes an ICMP error: what it quotes from behind the IP header on, and the
+// icmpError takes an ICMP error from the error queue: what it quotes from behind the IP header on, and the
 // destination of that.
-func (t *tracer) icmpError(s *traceSocket, quoted []byte, dst netip.Addr, rep *report) {
+func (t *tracer) icmpError(s *traceSocket, at int, rep *report) {
+	quoted, dst := s.err.message(at), s.err.from(at)
 	n, err := packet.ParseName(quoted, s.protocol)
 	switch {
 	case errors.Is(err, packet.ErrType):
@@ -227,7 +232,7 @@ func (t *tracer) icmpError(s *traceSocket, quoted []byte, dst netip.Addr, rep *r
 		kind = route.Arrived
 	}
 	t.answered(r, i, reception{
-		kind: kind, shown: shown, code: rep.icmpCode, from: rep.offender, stamp: rep.stamp, quote: quoted, end: rep.quoteEnd,
+		kind: kind, shown: shown, code: rep.icmpCode, from: rep.offender, at: s.err.arrivedAt(at), stamp: rep.stamp, quote: quoted, end: rep.quoteEnd,
 	})
 }
 
@@ -298,6 +303,9 @@ func (t *tracer) answered(r *trail, place int, in reception) {
 		if r.traced != 0 {
 			t.trace(r, Packet{Event: event, TTL: uint8(max(0, place+1)), Received: t.clock.at(t.read), From: in.from})
 		}
+		return
+	}
+	if t.misled(r, in.at) {
 		return
 	}
 	a := &r.asks[place]

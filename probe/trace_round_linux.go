@@ -136,9 +136,9 @@ func (t *tracer) begin(r *trail, due int64) {
 }
 
 // abort forgets a round of which nothing is recorded.
-func (t *tracer) abort(r *trail) {
+func (t *tracer) abort(r *trail, because string) {
 	if r.open {
-		t.metrics.discarded.WithLabelValues(discardOvertaken).Add(float64(r.asked))
+		t.metrics.discarded.WithLabelValues(because).Add(float64(r.asked))
 		r.open = false
 		t.forget(r)
 	}

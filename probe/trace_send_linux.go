@@ -2,6 +2,7 @@ package probe
 
 import (
 	"fmt"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -36,7 +37,14 @@ func (t *tracer) ask(r *trail, upTo int) {
 
 // findSource finds the source address of the round, where the checksum covers it.
 func (t *tracer) findSource(r *trail) (err error) {
-	if r.asked == 0 && r.socket.protocol != packet.ProtocolICMP {
+	if gone := r.socket.origin.gone; gone != nil {
+		return gone
+	}
+	if r.asked > 0 {
+		return nil
+	}
+	r.source = netip.Addr{}
+	if r.socket.protocol != packet.ProtocolICMP {
 		r.source, err = r.socket.sourceTo(r.dst)
 	}
 	return err
@@ -74,15 +82,16 @@ func (t *tracer) write(r *trail, i int) {
 	}
 	out.iovs[n].SetLen(length)
 	h := &out.msgs[n].Msghdr
-	h.Namelen = putSockaddr(&out.names[n], r.dst)
-	s.putTTL(n, r.stampID(i), uint32(i+1))
+	h.Namelen = putSockaddr(&out.names[n], r.dst, s.index)
+	s.putTTL(n, r.stampID(i), uint32(i+1), r.source)
 }
 
 // stampID is the number of a transmit stamp: of the route and of the TTL.
 func (r *trail) stampID(i int) uint32 { return r.index*MaxHops + uint32(i) }
 
-// putTTL writes the control messages of message n.
-func (s *traceSocket) putTTL(n int, stampID, ttl uint32) {
+// putTTL writes the control messages of message n. A source that the checksum covers is bound to the
+// packet: the kernel sends from it, or, if it has gone meanwhile, not at all.
+func (s *traceSocket) putTTL(n int, stampID, ttl uint32, source netip.Addr) {
 	c := s.out.control[n][:0]
 	if s.transmit == transmitByID {
 		c = appendControl(c, unix.SOL_SOCKET, scmTSOptID, stampID)
@@ -91,6 +100,9 @@ func (s *traceSocket) putTTL(n int, stampID, ttl uint32) {
 		c = appendControl(c, unix.IPPROTO_IPV6, unix.IPV6_HOPLIMIT, ttl)
 	} else {
 		c = appendControl(c, unix.IPPROTO_IP, unix.IP_TTL, ttl)
+	}
+	if source.IsValid() {
+		c = appendSource(c, source)
 	}
 	h := &s.out.msgs[n].Msghdr
 	h.Control = &s.out.control[n][0]
@@ -111,12 +123,12 @@ func (t *tracer) flush(r *trail, from int) {
 			t.launched(r, from+first, n, before)
 			first += n
 		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && t.origins.suspect(s.origin, t.clock.now) == nil:
 			// A kernel before 6.13 does not know the control message.
 			s.lowerTransmit()
 			t.mode = max(t.mode, s.transmit)
 			for i := first; i < s.out.n; i++ {
-				s.putTTL(i, 0, uint32(from+i+1))
+				s.putTTL(i, 0, uint32(from+i+1), r.source)
 			}
 			t.describe([]*traceSocket{s})
 		case retries < pendingRetries && pendingError(errno):
@@ -149,9 +161,15 @@ func (t *tracer) launched(r *trail, i, n int, before int64) {
 // refused counts a probe that the local system would not send: it says nothing about the way.
 func (t *tracer) refused(r *trail, i int, err error) {
 	r.asks[i].state = askRefused
+	gone := t.origins.suspect(r.socket.origin, t.clock.now)
+	if gone != nil {
+		err = gone // the routes that wait for it are no trouble of all
+	}
 	t.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
-	t.tally.failed++
-	t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
+	if gone == nil {
+		t.tally.failed++
+		t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
+	}
 	if r.traced != 0 {
 		t.trace(r, Packet{TTL: uint8(i + 1), Sequence: uint16(r.first + uint32(i)), Event: "send_error", Err: err})
 	}

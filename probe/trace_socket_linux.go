@@ -3,9 +3,7 @@ package probe
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
-	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
@@ -29,11 +27,9 @@ type traceSocket struct {
 	// reserved is an ordinary socket that holds port for us, of TCP and UDP: nobody else gets it, and
 	// the kernel answers a SYN/ACK with a reset. -1: none
 	reserved int
-	// finder is a UDP socket that never sends: connecting it tells which source address the kernel chooses.
-	finder int
-	trails int  // how many routes use it
-	rounds int  // how many of them have an open round
-	spare  bool // nobody used it after the last Apply
+	trails   int  // how many routes use it
+	rounds   int  // how many of them have an open round
+	spare    bool // nobody used it after the last Apply
 }
 
 // foreignBytes is how much in a second a raw socket must bear of ICMP errors about packets of others: 16,384
@@ -47,15 +43,13 @@ var errNoRaw = errors.New(`no permission. Traceroutes by TCP and UDP need a raw 
   2. give the program the right: setcap cap_net_raw=+ep prefix_exporter   (systemd: AmbientCapabilities=CAP_NET_RAW)
   3. run it as root`)
 
-// openTraceSocket opens what the routes of a key need.
-func openTraceSocket(key traceKey, mode transmitMode) (*traceSocket, error) {
-	s := &traceSocket{key: key, reserved: -1, finder: -1}
-	err := s.open(mode)
+// openTraceSocket opens what the routes of a key need. It takes the port, or the identifier, of one before
+// it, if that is not 0 and still free: it is part of the flows.
+func openTraceSocket(key traceKey, mode transmitMode, flow uint16) (*traceSocket, error) {
+	s := &traceSocket{key: key, reserved: -1}
+	err := s.open(mode, flow)
 	if err == nil {
 		err = s.tune()
-	}
-	if err == nil {
-		s.finder, err = ordinary(key.socketKey, unix.SOCK_DGRAM, false)
 	}
 	if err != nil {
 		s.close()
@@ -67,26 +61,26 @@ func openTraceSocket(key traceKey, mode transmitMode) (*traceSocket, error) {
 	return s, nil
 }
 
-func (s *traceSocket) open(mode transmitMode) (err error) {
+func (s *traceSocket) open(mode transmitMode, flow uint16) (err error) {
 	switch s.key.protocol {
 	case TraceTCP:
 		s.protocol = packet.ProtocolTCP
-		err = s.openRaw(mode, unix.SOCK_STREAM)
+		err = s.openRaw(mode, unix.SOCK_STREAM, flow)
 	case TraceUDP:
 		s.protocol = packet.ProtocolUDP
-		err = s.openRaw(mode, unix.SOCK_DGRAM)
+		err = s.openRaw(mode, unix.SOCK_DGRAM, flow)
 	default:
 		s.protocol = packet.ProtocolICMP
 		if s.key.v6 {
 			s.protocol = packet.ProtocolICMPv6
 		}
-		err = s.openICMP(mode)
+		err = s.openICMP(mode, flow)
 	}
 	return err
 }
 
-func (s *traceSocket) openICMP(mode transmitMode) (err error) {
-	if s.socket, err = openSocket(s.key.socketKey, mode); err != nil {
+func (s *traceSocket) openICMP(mode transmitMode, flow uint16) (err error) {
+	if s.socket, err = openSocket(s.key.socketKey, mode, flow); err != nil {
 		return err
 	}
 	if s.raw {
@@ -96,8 +90,8 @@ func (s *traceSocket) openICMP(mode transmitMode) (err error) {
 		return nil
 	}
 	// The identifier is the kernel's to choose; it does when the socket is bound.
-	if !s.key.source.IsValid() {
-		if err := bindAny(s.fd, s.key.v6); err != nil {
+	if !s.key.source.IsValid() && flow == 0 {
+		if err := s.key.bindAs(s.fd, 0, s.index); err != nil {
 			return fmt.Errorf("icmp socket: %w", err)
 		}
 	}
@@ -105,9 +99,12 @@ func (s *traceSocket) openICMP(mode transmitMode) (err error) {
 	return err
 }
 
-func (s *traceSocket) openRaw(mode transmitMode, kind int) (err error) {
-	if s.reserved, err = ordinary(s.key.socketKey, kind, true); err != nil {
+func (s *traceSocket) openRaw(mode transmitMode, kind int, port uint16) (err error) {
+	if s.reserved, err = ordinary(s.key.socketKey, kind); err != nil {
 		return err
+	}
+	if err := s.key.bindAs(s.reserved, port, boundTo(s.reserved, s.key.device)); err != nil {
+		return fmt.Errorf("source %q: %w", s.key.source, err)
 	}
 	if s.port, err = portOf(s.reserved); err != nil {
 		return err
@@ -126,6 +123,13 @@ func (s *traceSocket) openRaw(mode transmitMode, kind int) (err error) {
 // tune sets what only traceroutes need.
 func (s *traceSocket) tune() error {
 	s.listen(false)
+	if s.protocol != packet.ProtocolICMP { // where the checksum covers it, see where answers come to
+		level, option := unix.IPPROTO_IP, unix.IP_PKTINFO
+		if s.key.v6 {
+			level, option = unix.IPPROTO_IPV6, unix.IPV6_RECVPKTINFO
+		}
+		_ = unix.SetsockoptInt(s.fd, level, option, 1)
+	}
 	if s.key.v6 {
 		// Balancers look at the flow label too; all flows of ours have the same: none.
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0); err != nil {
@@ -143,10 +147,9 @@ func (s *traceSocket) close() {
 	if s.socket != nil {
 		s.socket.close()
 	}
-	for _, fd := range [2]int{s.reserved, s.finder} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+	if s.reserved >= 0 {
+		_ = unix.Close(s.reserved)
+		s.reserved = -1
 	}
 }
 
@@ -196,71 +199,19 @@ func (s *traceSocket) crowded() bool {
 	return s.meminfo[skMeminfoRmemAlloc] > s.meminfo[skMeminfoRcvbuf]/4*3
 }
 
-// sourceTo returns the source address that the kernel chooses for a destination: checksums cover it.
-func (s *traceSocket) sourceTo(dst netip.Addr) (netip.Addr, error) {
-	if s.key.source.IsValid() {
-		return s.key.source, nil
-	}
-	// A socket keeps the source address of its first connection until that is dissolved (udp(7), AF_UNSPEC).
-	var none unix.RawSockaddrInet6
-	_ = connectTo(s.finder, &none, unix.SizeofSockaddrInet6) // AF_UNSPEC is 0
-	var name unix.RawSockaddrInet6
-	length := putSockaddr(&name, dst)
-	if errno := connectTo(s.finder, &name, length); errno != 0 {
-		return netip.Addr{}, errno
-	}
-	addr, err := unix.Getsockname(s.finder)
-	if err != nil {
-		return netip.Addr{}, err
-	}
-	switch a := addr.(type) {
-	case *unix.SockaddrInet4:
-		return netip.AddrFrom4(a.Addr), nil
-	case *unix.SockaddrInet6:
-		return netip.AddrFrom16(a.Addr), nil
-	}
-	return netip.Addr{}, unix.EAFNOSUPPORT
-}
-
-// connectTo connects a UDP socket, which never waits.
-func connectTo(fd int, name *unix.RawSockaddrInet6, length uint32) unix.Errno {
-	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(name)), uintptr(length))
-	return errno
-}
-
-// ordinary opens an ordinary socket, and binds it to a port that the kernel chooses if asked to.
-func ordinary(key socketKey, kind int, bind bool) (fd int, err error) {
-	family := unix.AF_INET
-	if key.v6 {
-		family = unix.AF_INET6
-	}
-	fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+// ordinary opens an ordinary socket that leaves by the interface of a key.
+func ordinary(key socketKey, kind int) (fd int, err error) {
+	fd, err = unix.Socket(key.family(), kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
 	if key.device != "" {
-		err = unix.BindToDevice(fd, key.device)
-	}
-	if err == nil && bind {
-		if key.source.IsValid() {
-			err = (&socket{fd: fd, key: key}).bind()
-		} else {
-			err = bindAny(fd, key.v6)
+		if err := unix.BindToDevice(fd, key.device); err != nil {
+			_ = unix.Close(fd)
+			return -1, fmt.Errorf("interface %q: %w", key.device, err)
 		}
 	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, fmt.Errorf("source %q, interface %q: %w", key.source, key.device, err)
-	}
 	return fd, nil
-}
-
-// bindAny binds a socket to a port, or identifier, that the kernel chooses.
-func bindAny(fd int, v6 bool) error {
-	if v6 {
-		return unix.Bind(fd, &unix.SockaddrInet6{})
-	}
-	return unix.Bind(fd, &unix.SockaddrInet4{})
 }
 
 // portOf returns the port, or identifier, to which a socket is bound.

@@ -71,6 +71,8 @@ func (a *traceArguments) check() error {
 		bad("ip %q: must be an IPv4 or IPv6 address", a.address)
 	case addr.IsMulticast() || addr.IsUnspecified() || addr.Zone() != "":
 		bad("ip %q: must be the address of one host, without a zone", a.address)
+	case addr.Is6() && addr.IsLinkLocalUnicast() && t.Interface == "":
+		bad("ip %q: is link-local: must have an --interface", a.address)
 	default:
 		addr = addr.Unmap()
 		t.Key = route.Key{Prefix: netip.PrefixFrom(addr, addr.BitLen()), Addr: addr}
@@ -111,6 +113,10 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 	}
 	if runtime.GOOS != "linux" {
 		return errNoTrace
+	}
+	// The exporter waits for what is absent; who waits for this command should know.
+	if err := probe.Absent(a.trace.target.Source, a.trace.target.Interface); err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

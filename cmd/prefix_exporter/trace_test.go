@@ -21,6 +21,8 @@ func TestTraceRefusesWhatItCannotDo(t *testing.T) {
 		"no address at all":                {[]string{"example.net"}, `ip "example.net": must be an IPv4 or IPv6 address`},
 		"a group of hosts":                 {[]string{"224.0.0.1"}, `ip "224.0.0.1": must be the address of one host, without a zone`},
 		"an address with a zone":           {[]string{"fe80::1%lo"}, `ip "fe80::1%lo": must be the address of one host, without a zone`},
+		"a link-local address":             {[]string{"fe80::1"}, `ip "fe80::1": is link-local: must have an --interface`},
+		"an interface that is not there":   {[]string{"192.0.2.7", "--interface=nosuch0"}, `interface "nosuch0": no such device`},
 		"a source of the other family":     {[]string{"192.0.2.7", "--source=2001:db8::1"}, `source "2001:db8::1": must be an address of the same family as the destination`},
 		"rounds that follow too closely":   {[]string{"192.0.2.7", "--interval=10ms", "--timeout=10ms"}, `interval "10ms": must be between 100ms and 24h0m0s`},
 		"a timeout beyond the interval":    {[]string{"192.0.2.7", "--timeout=2s"}, `timeout "2s": must be between 10ms and the interval, 1s`},
