@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kingpin/v2"
 
 	"prefix_exporter/config"
+	"prefix_exporter/probe"
 )
 
 // checkArguments is the command line of check.
@@ -90,6 +91,7 @@ func (r *report) fill(a checkArguments, stdin io.Reader) error {
 		return err
 	}
 	r.Warnings = append(r.Warnings, c.Warnings...)
+	r.Warnings = append(r.Warnings, c.Absent(probe.Absent)...)
 	if a.against != "" {
 		old, err := load(a.against)
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -72,6 +73,26 @@ func TestCheckWarns(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestCheckWarnsOfWhatThisMachineDoesNotHave(t *testing.T) {
+	const text = `prefixes:
+  - {prefix: 192.0.2.0/24, interface: nosuch0, source: 203.0.113.99}
+  - prefix: 198.51.100.0/24
+    source: 203.0.113.99
+  - {prefix: 127.0.0.0/24, source: 127.0.0.1}
+`
+	const want = `-:2: prefixes[0].interface: "nosuch0": warning: not on this machine: no such device: the prefix is not probed until it is
+-:4: prefixes[1].source: "203.0.113.99": warning: not on this machine: cannot assign requested address: the prefix is not probed until it is
+`
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems say it in other words")
+	}
+	c := command(t, "check", "--quiet", "-")
+	c.Stdin = strings.NewReader(text)
+	if diff := cmp.Diff(result{Stderr: want}, finish(t, c)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
