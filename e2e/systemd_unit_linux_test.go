@@ -188,7 +188,7 @@ func hasStatus(t *testing.T, pid int, want map[string]string) {
 func TestTheSystemCallsOfTheUnitAreEnough(t *testing.T) {
 	u := unit(t)
 	filter, families := u["SystemCallFilter"], u["RestrictAddressFamilies"]
-	if !slices.Equal(filter, []string{"@system-service", "~@privileged @resources"}) || !slices.Equal(families, []string{"AF_INET AF_INET6"}) {
+	if !slices.Equal(filter, []string{"@system-service", "~@privileged @resources"}) || !slices.Equal(families, []string{"AF_INET AF_INET6 AF_NETLINK"}) {
 		t.Fatalf("the filter of the unit is %q, %q; this test knows another", filter, families)
 	}
 	groups := systemCallGroups(t)
@@ -287,7 +287,7 @@ func seccompProfile(t *testing.T, allowed map[string]bool) string {
 	}
 	slices.Sort(everywhere.Names)
 	rules := []rule{everywhere}
-	for _, family := range []int{2, 10} { // AF_INET, AF_INET6
+	for _, family := range []int{2, 10, 16} { // AF_INET, AF_INET6, AF_NETLINK
 		rules = append(rules, rule{[]string{"socket"}, "SCMP_ACT_ALLOW", []condition{{0, family, "SCMP_CMP_EQ"}}})
 	}
 	text, err := json.Marshal(map[string]any{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": errnoEPERM, "syscalls": rules})
