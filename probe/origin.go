@@ -276,7 +276,7 @@ func (o *origins) tell(og *origin) {
 	case og.gone != nil:
 		if s := og.waits(); s != og.told {
 			og.told = s
-			o.report.lines.log(level.Key(), level.WarnValue(), "msg", "Not probed until it can be", "detail", s)
+			o.report.lines.log(level.Key(), level.WarnValue(), "msg", "Not probed for now", "detail", s)
 		}
 	case og.told != "":
 		og.told = ""
