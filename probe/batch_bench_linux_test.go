@@ -104,6 +104,8 @@ func (r *rttRecorder) Record(_ prefix.Handle, _ time.Time, o prefix.Outcome, rtt
 	}
 }
 
+func (r *rttRecorder) Reject(prefix.Handle, time.Time, prefix.Cause) { r.lost++ }
+
 func (r *rttRecorder) report(b *testing.B, used time.Duration) {
 	b.Helper()
 	if len(r.rtts) == 0 {
@@ -172,4 +174,10 @@ func (s *syncRecorder) Record(h prefix.Handle, sent time.Time, o prefix.Outcome,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.next.Record(h, sent, o, rtt)
+}
+
+func (s *syncRecorder) Reject(h prefix.Handle, sent time.Time, why prefix.Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next.Reject(h, sent, why)
 }

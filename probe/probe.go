@@ -41,6 +41,8 @@ type Target struct {
 type Recorder interface {
 	// Record must not block. sent is when the probe was sent, rtt is set for answers.
 	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
+	// Reject takes a loss that somebody declares: the sender of an ICMP error, say. It must not block.
+	Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
 }
 
 var _ Recorder = (*prefix.Table)(nil)
