@@ -43,6 +43,11 @@ type Recorder interface {
 	Record(h prefix.Handle, sent time.Time, o prefix.Outcome, rtt time.Duration)
 	// Reject takes a loss that somebody declares: the sender of an ICMP error, say. It must not block.
 	Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
+	// Unmeasured takes a probe that could not be sent, or whose outcome cannot be known, for a reason of this
+	// machine: one of a few words that never change, which becomes a label. It must not block.
+	Unmeasured(h prefix.Handle, obstacle string)
+	// LeaveOut takes an address that is not to be probed: a broadcast address. It must not block.
+	LeaveOut(h prefix.Handle)
 }
 
 var _ Recorder = (*prefix.Table)(nil)
