@@ -139,7 +139,7 @@ func (a *app) open(ctx context.Context) error {
 	a.registry.MustRegister(a.health)
 	a.frames = frame.New(frame.Options{
 		Table: a.table, Registerer: a.registry,
-		Troubled: func() bool { return len(a.health.Troubles()) > 0 },
+		Troubled: a.health.Troubled,
 	})
 	if err := a.makeEngines(); err != nil {
 		return err

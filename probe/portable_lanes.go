@@ -6,20 +6,32 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"prefix_exporter/prefix"
 )
 
 // lanes is what the portable engines share above the pacer: their targets, and the order of their
 // probes. T is how a target is asked.
 type lanes[T any] struct {
 	pacer
-	// about says where a target is, its target_id and how often it is asked. The port of ICMP is 0.
-	about func(*T) (at netip.AddrPort, id string, interval time.Duration)
+	about func(*T) about
 	// fly makes a probe, and records it after it has called wait.
 	fly func(context.Context, *turn[T])
 
 	// Guarded by the mutex of the pacer.
 	targets map[netip.AddrPort]*lane[T]
 	list    []*lane[T]
+	reach   reach[*lane[T]]
+}
+
+// about is what the portable engines must know of a target, however it is asked.
+type about struct {
+	at       netip.AddrPort // the port of ICMP is 0
+	id       string         // target_id
+	interval time.Duration
+	handle   prefix.Handle
+	source   netip.Addr
+	device   string
 }
 
 // lane is one target with the end of its newest probe.
@@ -30,6 +42,8 @@ type lane[T any] struct {
 	sequence uint16
 	done     chan struct{} // closed when the newest probe is recorded; nil: there was none
 	traced   time.Time
+	way      way       // of reach
+	aside    time.Time // a broadcast address, not to be asked before this moment; zero: none
 }
 
 // turn is one probe on its way.
@@ -45,19 +59,25 @@ type turn[T any] struct {
 func (l *lanes[T]) replace(targets []T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reach.flush(l.now())
 	kept := make(map[netip.AddrPort]*lane[T], len(targets))
 	l.list = make([]*lane[T], len(targets))
 	members := map[time.Duration][]uint32{}
 	for i := range targets {
-		at, id, interval := l.about(&targets[i])
-		t := l.targets[at]
+		a := l.about(&targets[i])
+		t := l.targets[a.at]
 		if t == nil {
 			t = &lane[T]{}
 		}
-		t.settings, t.at, t.id = targets[i], at, id
-		kept[at], l.list[i] = t, t
-		members[interval] = append(members[interval], uint32(i))
+		if l.about(&t.settings).handle != a.handle {
+			t.aside = time.Time{} // whoever the results go to now must be told that it is left out
+		}
+		t.settings, t.at, t.id = targets[i], a.at, a.id
+		kept[a.at], l.list[i] = t, t
+		members[a.interval] = append(members[a.interval], uint32(i))
 	}
+	l.reach.apply(l.list, func(t *lane[T]) netip.Prefix { return blockOf(l.about(&t.settings).handle, t.at.Addr()) })
+	l.tally.blocks = len(l.reach.blocks)
 	l.targets = kept
 	l.regroup(members, func(i uint32, interval time.Duration) time.Duration {
 		return portPhase(l.list[i].at.Addr(), l.list[i].at.Port(), interval) // of port 0 that of the address
@@ -86,15 +106,28 @@ func (l *lanes[T]) Run(ctx context.Context) error {
 	return nil
 }
 
-// skip traces a probe that is left out. The caller holds l.mu.
+// judgeReach judges the attempts without a way. The caller holds l.mu.
+func (l *lanes[T]) judgeReach(now int64) (active, offline bool) {
+	if l.reach.active() {
+		l.reach.step(now)
+	}
+	return l.reach.active(), l.reach.offline
+}
+
+// skip notes a probe that is left out. The caller holds l.mu.
 func (l *lanes[T]) skip(i uint32) {
 	t := l.list[i]
+	l.o.Recorder.Unmeasured(l.about(&t.settings).handle, string(ReasonSkipped))
 	l.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
 }
 
 // launch starts one probe. The caller holds l.mu.
 func (l *lanes[T]) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
 	t := l.list[i]
+	if !t.aside.IsZero() && time.Now().Before(t.aside) {
+		l.landed()
+		return
+	}
 	t.sequence++
 	one := &turn[T]{lanes: l, lane: t, settings: t.settings, sequence: t.sequence, before: t.done}
 	done := make(chan struct{})

@@ -3,6 +3,8 @@ package probe
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"prefix_exporter/prefix"
 )
 
@@ -42,6 +44,11 @@ type slot struct {
 	answered uint32
 	queue    *deadlines
 	traced   int64 // log every packet until this moment
+
+	way      way        // of reach
+	deniedBy unix.Errno // what is believed to mean that there is no way, since denied; 0: nothing
+	denied   int64
+	aside    int64 // a broadcast address, not to be asked before this moment; 0: none
 }
 
 // answeredBits is how many probes back a duplicate can be told from a late reply.

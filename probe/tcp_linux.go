@@ -46,6 +46,7 @@ type connector struct {
 	polled int64 // when the epoll was found empty last
 	judged int64 // when shares were judged last
 	tally  tally
+	reach  reach[*endpoint]
 }
 
 // connectTick is how often the loop wakes. RTTs are the kernel's, whatever it is. A connection
@@ -71,6 +72,7 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 		o: o, metrics: m, report: o.tcpReporter(m), clock: newClock(readClocks()), linear: linearTimeouts(),
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
+	c.reach = c.newReach()
 	c.errors.grow(inDataLen)
 	c.fitLimit()
 	return c, nil
@@ -163,10 +165,13 @@ func (c *connector) tick() (now int64) {
 	for _, g := range c.groups {
 		c.connectDue(g)
 	}
+	if c.reach.active() {
+		c.reach.step(now)
+	}
 	c.metrics.open.Set(float64(c.open))
 	if now-c.judged >= int64(healthEvery) {
 		c.fitLimit()
-		c.tally.judge(c.report.trouble)
+		c.report.judge(&c.tally, c.reach.offline, now)
 		c.judged = now
 	}
 	return now
@@ -212,6 +217,7 @@ func (c *connector) Apply(_ context.Context, targets []TCPTarget) error {
 
 // replace fits endpoints, groups and queues to the new targets.
 func (c *connector) replace(targets []TCPTarget) {
+	c.reach.flush(c.clock.now)
 	wanted := make(map[netip.AddrPort]bool, len(targets))
 	for i := range targets {
 		wanted[targets[i].key()] = true
@@ -237,6 +243,7 @@ func (c *connector) replace(targets []TCPTarget) {
 		t := &c.endpoints[i].target
 		return portPhase(t.Addr, t.Port, interval)
 	}, c.clock.now, -c.clock.offset)
+	c.chart()
 }
 
 func (t *TCPTarget) key() netip.AddrPort { return netip.AddrPortFrom(t.Addr, t.Port) }
@@ -246,7 +253,7 @@ func (c *connector) remove(e *endpoint) {
 	c.abandon(e)
 	e.used = false
 	e.target = TCPTarget{}
-	e.traced = 0
+	e.traced, e.way, e.aside = 0, wayNever, 0
 	c.free = append(c.free, e.index)
 }
 
@@ -264,6 +271,9 @@ func (c *connector) put(t *TCPTarget) {
 		}
 		e.used = true
 		c.byKey[t.key()] = e
+	}
+	if e.target.Handle != t.Handle {
+		e.aside = 0 // whoever the results go to now must be told that it is left out
 	}
 	e.target = *t
 	e.to = sockaddr(t.Addr, t.Port)
