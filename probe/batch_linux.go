@@ -322,7 +322,7 @@ func (b *batch) remove(s *slot) {
 func (b *batch) put(t *Target) {
 	s := b.byAddr[t.Addr]
 	if s.target.Handle != t.Handle {
-		s.aside = 0 // whoever the results go to now must be told that it is left out
+		s.aside = 0 // the new place of its results must learn that it is left out
 	}
 	s.target = *t
 	socket := b.sockets[keyOf(t)]

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -100,6 +101,11 @@ type echo struct {
 // run sends one echo request, waits for its end and records it, after the one before.
 func (f *echo) run(ctx context.Context) {
 	start := time.Now()
+	if err := f.lanes.about(&f.settings).look(false); errors.Is(err, accessDenied) {
+		f.wait()
+		f.rejected(err, start) // pro-bing would try for ever
+		return
+	}
 	pinger := f.pinger(start)
 	err := pinger.RunWithContext(ctx)
 	took := time.Since(start)

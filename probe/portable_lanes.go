@@ -70,7 +70,7 @@ func (l *lanes[T]) replace(targets []T) {
 			t = &lane[T]{}
 		}
 		if l.about(&t.settings).handle != a.handle {
-			t.aside = time.Time{} // whoever the results go to now must be told that it is left out
+			t.aside = time.Time{} // the new place of its results must learn that it is left out
 		}
 		t.settings, t.at, t.id = targets[i], a.at, a.id
 		kept[a.at], l.list[i] = t, t

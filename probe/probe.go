@@ -126,7 +126,11 @@ func (r *reporter) trouble(reason Reason, detail string) {
 func (r *reporter) judge(t *tally, offline bool, now int64) {
 	t.judge(now, r.trouble, r.note)
 	if offline {
-		r.trouble(ReasonOffline, fmt.Sprintf("this machine has no way to nearly all of %s prefixes", comma(t.blocks)))
+		detail := "this machine has no way to the only prefix"
+		if t.blocks > 1 {
+			detail = fmt.Sprintf("this machine has no way to (nearly) all of the %s prefixes", comma(t.blocks))
+		}
+		r.trouble(ReasonOffline, detail)
 	}
 }
 

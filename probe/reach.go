@@ -109,7 +109,7 @@ func (r *reach[T]) deny(d denial[T]) {
 	}
 }
 
-// left takes it that an attempt could be sent to a target that is not wayOpen. What waits of this
+// left notes that an attempt could be sent to a target that is not wayOpen. What waits of this
 // target gets its verdict first: results are recorded in the order of the attempts.
 func (r *reach[T]) left(target T) {
 	w := r.way(target)

@@ -73,6 +73,9 @@ func (b *batch) flush(s *socket) {
 		switch {
 		case errno == 0:
 			s.proven = true
+			if o.uncounted > 0 {
+				b.metrics.pending.Add(o.pending())
+			}
 			b.launched(s, first, n, before)
 			first += n
 		case errno == unix.EINTR, b.rejected(s, first, errno, before, &o):

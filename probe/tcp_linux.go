@@ -273,7 +273,7 @@ func (c *connector) put(t *TCPTarget) {
 		c.byKey[t.key()] = e
 	}
 	if e.target.Handle != t.Handle {
-		e.aside = 0 // whoever the results go to now must be told that it is left out
+		e.aside = 0 // the new place of its results must learn that it is left out
 	}
 	e.target = *t
 	e.to = sockaddr(t.Addr, t.Port)

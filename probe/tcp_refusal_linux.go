@@ -9,7 +9,9 @@ func (c *connector) rejected(e *endpoint, err error) {
 	why, err := judgeRefusal(err, false, e.look)
 	switch why {
 	case refusedNoRoute:
-		c.deny(e, e.serial+1, c.clock.monotonic())
+		c.tally.sent++ // its outcome is known
+		now := c.clock.monotonic()
+		c.reach.deny(denial[*endpoint]{e, e.target.Handle, now, c.clock.at(now), uint16(e.serial + 1)})
 	case refusedBroadcast:
 		e.aside = c.clock.now + int64(asideFor)
 		c.report.leaveOut(e.target.Addr)
@@ -24,23 +26,6 @@ func (e *endpoint) look(broadcast bool) error {
 	return socketKey{v6: !t.Addr.Is4(), source: t.Source, device: t.Interface}.look(t.Addr, defaultTOS, broadcast)
 }
 
-// deny takes an attempt for which there was no way.
-func (c *connector) deny(e *endpoint, serial uint32, at int64) {
-	c.tally.sent++ // its outcome is known
-	c.reach.deny(denial[*endpoint]{e, e.target.Handle, at, c.clock.at(at), uint16(serial)})
-}
-
-// strand ends an attempt that was on its way when the way went: what the kernel sent last did not leave.
-func (c *connector) strand(e *endpoint, a *attempt, err error) {
-	begun, serial := a.begun, a.serial
-	c.close(a)
-	if hasWay(e.look) {
-		c.refused(e, err)
-		return
-	}
-	c.deny(e, serial, begun)
-}
-
 // refused counts an attempt that the local system would not make. It is neither sent nor lost.
 func (c *connector) refused(e *endpoint, err error) {
 	c.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
@@ -51,7 +36,7 @@ func (c *connector) refused(e *endpoint, err error) {
 	}
 }
 
-// reached takes it that an attempt has begun at a target to which the one before it had no way, or that is new.
+// reached notes that an attempt has begun at a target that is new, or to which the attempt before had no way.
 func (c *connector) reached(e *endpoint) {
 	c.reach.left(e)
 	if e.aside != 0 {

@@ -3,23 +3,38 @@ package probe
 import (
 	"net/netip"
 
+	"golang.org/x/sys/unix"
+
 	"prefix_exporter/prefix"
 )
 
-// rejected finds out what it means that the local system did not take the probe of TTL i+1. again: it is to be offered
+// rejected finds out what it means that the kernel did not take the probe of TTL i+1. again: it is to be offered
 // once more. end: no probe of this round can be sent, for there is no way to the destination.
-func (t *tracer) rejected(r *trail, i int, err error, pending bool, o *offers) (again, end bool) {
-	why, err := judgeRefusal(err, pending, r.look)
-	switch {
-	case why == refusedPending && o.again(i):
-		t.metrics.pending.Inc()
+func (t *tracer) rejected(r *trail, i int, errno unix.Errno, o *offers) (again, end bool) {
+	pending := pendingError(errno)
+	if pending && o.blind(i) {
 		return true, false
-	case why == refusedNoRoute, why == refusedBroadcast:
-		r.stranded = why
-		return false, true
 	}
-	t.refused(r, i, err)
-	return false, false
+	why := t.unsendable(r, i, errno, pending && o.ofPacket < offersPerPacket && o.all < offersPerFlush)
+	if why == refusedPending {
+		o.again(i)
+		o.judged = true
+		return true, false
+	}
+	o.uncounted = 0
+	return false, why != refusedHere
+}
+
+// unsendable counts the probe of TTL i+1 if it is refused for a reason of this machine, and notes that there is no way.
+func (t *tracer) unsendable(r *trail, i int, err error, pending bool) refusal {
+	why, err := judgeRefusal(err, pending, r.look)
+	switch why {
+	case refusedHere:
+		t.refused(r, i, err)
+	case refusedNoRoute, refusedBroadcast:
+		r.stranded = why
+	}
+	return why
 }
 
 func (r *trail) look(broadcast bool) error {

@@ -14,7 +14,7 @@ func (t *tracer) ask(r *trail, upTo int) {
 	r.stranded = refusedHere
 	if err := t.findSource(r); err != nil {
 		for i, end := from, false; i < upTo && !end; i++ {
-			_, end = t.rejected(r, i, err, false, nil)
+			end = t.unsendable(r, i, err, false) != refusedHere
 		}
 	} else {
 		s.out.n = 0
@@ -105,6 +105,9 @@ func (t *tracer) flush(r *trail, from int) {
 		switch {
 		case errno == 0:
 			s.proven = true
+			if o.uncounted > 0 {
+				t.metrics.pending.Add(o.pending())
+			}
 			t.launched(r, from+first, n, before)
 			first += n
 		case errno == unix.EINTR:
@@ -117,7 +120,7 @@ func (t *tracer) flush(r *trail, from int) {
 			}
 			t.describe([]*traceSocket{s})
 		default:
-			again, end := t.rejected(r, from+first, errno, pendingError(errno), &o)
+			again, end := t.rejected(r, from+first, errno, &o)
 			switch {
 			case end:
 				first = s.out.n
