@@ -158,7 +158,7 @@ func (a *app) open(ctx context.Context) error {
 	a.registry.MustRegister(a.health)
 	a.frames = frame.New(frame.Options{
 		Table: a.table, Registerer: a.registry,
-		Troubled: func() bool { return len(a.health.Troubles()) > 0 },
+		Troubled: a.health.Troubled,
 	})
 	if err := a.makeEngines(); err != nil {
 		return err
@@ -180,6 +180,7 @@ func (a *app) makeEngines() error {
 	}
 	trace, err := a.NewTrace(probe.TraceOptions{
 		Record:      a.routes.Record,
+		NoRoute:     a.routes.RecordNoRoute,
 		Destination: a.destinations.choose,
 		Logger:      a.Logger, Registerer: a.registry, Health: a.health,
 	})

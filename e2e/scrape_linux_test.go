@@ -24,8 +24,8 @@ import (
 	"prefix_exporter/prefix"
 )
 
-// everything is a configuration that makes every metric appear: nothing leads to its
-// second prefix, so that there are errors of sending, too.
+// everything is a configuration that makes every metric appear, once refuseOne has made errors of sending. Nothing
+// leads to its last prefix.
 const everything = `
 defaults: {tcp: off, trace: off}
 prefixes:
@@ -34,11 +34,23 @@ prefixes:
   - {prefix: 192.0.2.0/28}
 `
 
+// refuseOne has the firewall of this machine refuse what is sent to an address of everything.
+func refuseOne(t *testing.T) {
+	t.Helper()
+	nft := netsim.RequireProgram(t, "nft", "nftables")
+	rules := "add table ip refused; add chain ip refused out { type filter hook output priority 0; }; add rule ip refused out ip daddr 127.0.1.15 drop"
+	if out, err := exec.Command(nft, rules).CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command(nft, "delete table ip refused").Run() })
+}
+
 // TestMetrics looks at whole scrapes: is every metric documented, is every documented
 // one there, and does promtool find fault with any of them?
 func TestMetrics(t *testing.T) {
 	netsim.RequireLab(t)
 	promtool := tools.Require(t, "promtool")
+	refuseOne(t)
 	for _, perAddress := range []string{"none", "native", "classic"} {
 		t.Run("per_address "+perAddress, func(t *testing.T) {
 			e := startExporter(t, fmt.Sprintf(everything, perAddress), "--storage.path="+filepath.Join(t.TempDir(), "storage"))

@@ -263,7 +263,7 @@ func (s *story) stopAndContinue() {
 	s.exporter.signal(syscall.SIGCONT)
 	s.prometheus.until("prefix_exporter_healthy", 0)
 	s.unhealthy = time.Now()
-	s.prometheus.until(`prefix_exporter_unhealthy{reason="stalled"}`, 1)
+	s.prometheus.until(`prefix_exporter_unhealthy{reason="stalled",probe="icmp"}`, 1)
 	s.prometheus.until(`prefix_exporter_stalls_total{probe="icmp"}`, 1)
 	// Five intervals passed. What was due in them was left out, not made up for.
 	s.prometheus.until(`count(prefix_exporter_skipped_probes_total >= 4 * 768)`, 1)

@@ -106,7 +106,9 @@ func (r *rttRecorder) Record(_ prefix.Handle, _ time.Time, o prefix.Outcome, rtt
 
 func (r *rttRecorder) Reject(prefix.Handle, time.Time, prefix.Cause) { r.lost++ }
 
-func (*rttRecorder) Unmeasured(prefix.Handle, string) {}
+func (r *rttRecorder) Unmeasured(prefix.Handle, string) {}
+
+func (r *rttRecorder) LeaveOut(prefix.Handle) {}
 
 func (r *rttRecorder) report(b *testing.B, used time.Duration) {
 	b.Helper()
@@ -184,4 +186,14 @@ func (s *syncRecorder) Reject(h prefix.Handle, sent time.Time, why prefix.Cause)
 	s.next.Reject(h, sent, why)
 }
 
-func (s *syncRecorder) Unmeasured(prefix.Handle, string) {}
+func (s *syncRecorder) Unmeasured(h prefix.Handle, obstacle string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next.Unmeasured(h, obstacle)
+}
+
+func (s *syncRecorder) LeaveOut(h prefix.Handle) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next.LeaveOut(h)
+}

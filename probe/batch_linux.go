@@ -58,6 +58,7 @@ type batch struct {
 	ticked     int64 // when the last tick began
 	judged     int64 // when shares were judged last
 	tally      tally
+	reach      reach[*slot]
 }
 
 // reply is an answered probe that is not recorded yet.
@@ -86,13 +87,15 @@ func newBatchEngine(o Options, clocks func() (time.Time, int64)) (*batch, error)
 		return nil, err
 	}
 	report := o.reporter(&m.common)
-	return &batch{
+	b := &batch{
 		o: o, metrics: m, report: report, key: packet.NewKey(), clock: newClock(clocks),
 		origins: newOrigins(report, false),
 		sockets: map[socketKey]*socket{},
 		byAddr:  map[netip.Addr]*slot{},
 		queues:  map[time.Duration]*deadlines{},
-	}, nil
+	}
+	b.reach = b.newReach()
+	return b, nil
 }
 
 // Run implements Engine.
@@ -186,9 +189,12 @@ func (b *batch) tick() (began int64) {
 		b.sendDue(g)
 	}
 	b.flushAll()
+	if b.reach.active() {
+		b.reach.step(now)
+	}
 	if now-b.judged >= int64(healthEvery) {
 		b.countAllDrops()
-		b.tally.judge(b.report.trouble)
+		b.report.judge(&b.tally, b.reach.offline, now)
 		b.judged = now
 	}
 	return now
@@ -242,6 +248,7 @@ func (b *batch) open(targets []Target) (opened []*socket, err error) {
 
 // replace fits slots, groups and queues to the new targets.
 func (b *batch) replace(targets []Target) {
+	b.reach.flush(b.clock.now)
 	wanted := make(map[netip.Addr]bool, len(targets))
 	for i := range targets {
 		wanted[targets[i].Addr] = true
@@ -303,7 +310,7 @@ func (b *batch) remove(s *slot) {
 	s.used = false
 	s.flights = [2]flight{}
 	s.target = Target{}
-	s.traced = 0
+	s.traced, s.way, s.aside, s.deniedBy = 0, wayNever, 0, 0
 	b.free = append(b.free, s.index)
 }
 
@@ -311,6 +318,9 @@ func (b *batch) remove(s *slot) {
 // socket leaves it behind unanswered.
 func (b *batch) put(t *Target) {
 	s := b.byAddr[t.Addr]
+	if s.target.Handle != t.Handle {
+		s.aside = 0 // the new place of its results must learn that it is left out
+	}
 	s.target = *t
 	socket := b.sockets[keyOf(t)]
 	if s.socket != socket {
@@ -337,6 +347,7 @@ func (b *batch) regroup() {
 	b.groups = regroup(b.groups, members, func(i uint32, interval time.Duration) time.Duration {
 		return phase(b.slots[i].target.Addr, interval)
 	}, b.clock.now, -b.clock.offset)
+	b.chart()
 }
 
 // describe logs how the new sockets work and sets the gauges that tell it.

@@ -212,7 +212,7 @@ func (b *bench) events(k probeKey) (list []string) {
 	defer b.mu.Unlock()
 	for _, p := range b.packets[k] {
 		switch p.Event {
-		case "sent", "skipped", "send_error": // what was not sent has the sequence of the next that is
+		case "sent", "skipped", "send_error", "no_route": // what was not sent has the sequence of the next that is
 		default:
 			list = append(list, p.Event)
 		}

@@ -12,6 +12,7 @@ type common struct {
 	sent, received    prometheus.Counter
 	late, skipped     prometheus.Counter
 	stalls, unstamped prometheus.Counter
+	pending           prometheus.Counter
 	logDrops          prometheus.Counter
 	sendErrors        *prometheus.CounterVec
 	discarded         *prometheus.CounterVec
@@ -78,6 +79,7 @@ func (m *meters) common() common {
 		sendErrors: m.counters("send_errors_total", "Probes that could not be sent, by error; they are neither sent nor lost.", "error"),
 		skipped:    m.counter("skipped_probes_total", "Probes that were left out because their time had passed."),
 		discarded:  m.counters("discarded_probes_total", "Probes whose outcome cannot be known for a reason of our own; they are neither sent nor lost.", "reason"),
+		pending:    m.counter("pending_errors_total", "Times that a socket told of an ICMP error for an earlier probe when it was to send one, and was asked again."),
 		stalls:     m.counter("stalls_total", "Times that the probing loop did not run for more than a second."),
 		unstamped:  m.counter("unstamped_replies_total", "Replies whose RTT had to be taken without one of the kernel's timestamps."),
 		logDrops:   m.counter("log_drops_total", "Log lines of the probing loop that were dropped because the log was too slow."),

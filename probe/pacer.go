@@ -26,6 +26,9 @@ type pacer struct {
 	changed chan struct{} // closed and replaced by regroup
 	tally   tally
 
+	// watch is called after each turn, with mu held; active: again soon; offline: this machine is.
+	watch func(now int64) (active, offline bool)
+
 	flying atomic.Int64
 }
 
@@ -75,11 +78,15 @@ func (p *pacer) run(ctx context.Context, launch launcher, skip func(slot uint32)
 		last = now
 		p.follow(now)
 		next := p.launchDue(ctx, &flights, now, launch, skip)
+		p.mu.Lock()
+		active, offline := p.watch(now)
 		if now-judged >= int64(healthEvery) {
-			p.mu.Lock()
-			p.tally.judge(p.report.trouble)
-			p.mu.Unlock()
+			p.report.judge(&p.tally, offline, now)
 			judged = now
+		}
+		p.mu.Unlock()
+		if active {
+			next = min(next, now+int64(reachEvery))
 		}
 		timer.Reset(time.Duration(next - p.now()))
 	}
@@ -136,19 +143,3 @@ func (p *pacer) launchDue(ctx context.Context, flights *sync.WaitGroup, now int6
 
 // landed says that a probe that was launched has ended.
 func (p *pacer) landed() { p.flying.Add(-1) }
-
-func (p *pacer) countSent() {
-	p.common.sent.Inc()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tally.sent++
-}
-
-// countRefused counts a probe that could not be sent.
-func (p *pacer) countRefused(target string, err error) {
-	p.common.sendErrors.WithLabelValues(errorName(err)).Inc()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tally.failed++
-	p.tally.lastError = fmt.Errorf("%s: %w", target, err)
-}

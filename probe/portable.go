@@ -3,6 +3,7 @@ package probe
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -39,16 +40,16 @@ func newPortable(o Options) (Engine, error) {
 	report := o.reporter(&m.common)
 	p.lanes = lanes[Target]{
 		pacer: newPacer(o, &m.common, report, newOrigins(report, false)),
-		about: func(t *Target) (netip.AddrPort, string, time.Duration) {
-			return netip.AddrPortFrom(t.Addr, 0), t.ID, t.Interval
+		about: func(t *Target) about {
+			return about{netip.AddrPortFrom(t.Addr, 0), t.ID, t.Interval, t.Handle, t.Source, t.Interface}
 		},
 		leaves: func(t *Target) (socketKey, string) { return keyOf(t), cmp.Or(t.Where, t.Addr.String()) },
-		handle: func(t *Target) prefix.Handle { return t.Handle },
 		fly: func(ctx context.Context, a *turn[Target]) {
 			f := &echo{turn: a, engine: p}
 			f.run(ctx)
 		},
 	}
+	p.reach, p.watch = p.newReach(), p.judgeReach
 	if p.privileged, err = needsPrivilege(); err != nil {
 		return nil, err
 	}
@@ -95,6 +96,11 @@ type echo struct {
 // run sends one echo request, waits for its end and records it, after the one before.
 func (f *echo) run(ctx context.Context) {
 	start := time.Now()
+	if err := f.lanes.about(&f.settings).look(false); errors.Is(err, accessDenied) {
+		f.wait()
+		f.rejected(err, start) // pro-bing would try for ever
+		return
+	}
 	pinger := f.pinger(start)
 	err := pinger.RunWithContext(ctx)
 	took := time.Since(start)
@@ -106,13 +112,15 @@ func (f *echo) run(ctx context.Context) {
 	switch {
 	case took > f.settings.Timeout+stallAfter && !f.sent.IsZero():
 		// We did not run: what the clock says of the reply is our pause, not its way.
-		p.metrics.discarded.WithLabelValues(string(ReasonStalled)).Inc()
-		f.packet(Packet{Event: "discarded", Sent: f.sent})
+		f.discard(f.sent)
 	case f.answered && f.rtt <= f.settings.Timeout:
 		p.o.Recorder.Record(f.settings.Handle, f.sent, prefix.Answered, f.rtt)
 		f.packet(Packet{Event: "answered", Sent: f.sent, Received: f.sent.Add(f.rtt), RTT: f.rtt})
 	case f.sent.IsZero():
-		f.refused(err)
+		if f.sendErr != nil {
+			err = f.sendErr
+		}
+		f.rejected(err, start)
 	default:
 		if f.answered {
 			p.metrics.late.Inc()
@@ -120,14 +128,6 @@ func (f *echo) run(ctx context.Context) {
 		p.o.Recorder.Record(f.settings.Handle, f.sent, prefix.Timeout, 0)
 		f.packet(Packet{Event: prefix.Timeout.String(), Sent: f.sent})
 	}
-}
-
-// refused counts a probe that could not be sent.
-func (f *echo) refused(err error) {
-	if f.sendErr != nil {
-		err = f.sendErr
-	}
-	f.turn.refused(err)
 }
 
 // pinger makes a pinger for one echo request.
@@ -152,7 +152,7 @@ func (f *echo) pinger(start time.Time) *probing.Pinger {
 	pinger.Interval = 2 * t.Timeout // one request only: the pinger is stopped before the second
 	pinger.OnSend = func(*probing.Packet) {
 		f.sent = start
-		f.engine.countSent()
+		f.countSent()
 		f.packet(Packet{Event: "sent", Sent: f.sent})
 	}
 	pinger.OnSendError = func(_ *probing.Packet, err error) { f.sendErr = err }

@@ -14,17 +14,26 @@ import (
 // probes. T is how a target is asked.
 type lanes[T any] struct {
 	pacer
-	// about says where a target is, its target_id and how often it is asked. The port of ICMP is 0.
-	about func(*T) (at netip.AddrPort, id string, interval time.Duration)
+	about func(*T) about
 	// leaves says where its probes leave from, and what the log calls it.
 	leaves func(*T) (from socketKey, where string)
-	handle func(*T) prefix.Handle
 	// fly makes a probe, and records it after it has called wait.
 	fly func(context.Context, *turn[T])
 
 	// Guarded by the mutex of the pacer.
 	targets map[netip.AddrPort]*lane[T]
 	list    []*lane[T]
+	reach   reach[*lane[T]]
+}
+
+// about is what the portable engines must know of a target, however it is asked.
+type about struct {
+	at       netip.AddrPort // the port of ICMP is 0
+	id       string         // target_id
+	interval time.Duration
+	handle   prefix.Handle
+	source   netip.Addr
+	device   string
 }
 
 // lane is one target with the end of its newest probe.
@@ -36,6 +45,8 @@ type lane[T any] struct {
 	sequence uint16
 	done     chan struct{} // closed when the newest probe is recorded; nil: there was none
 	traced   time.Time
+	way      way       // of reach
+	aside    time.Time // a broadcast address, not to be asked before this moment; zero: none
 }
 
 // turn is one probe on its way.
@@ -52,24 +63,30 @@ type turn[T any] struct {
 func (l *lanes[T]) replace(targets []T) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.reach.flush(l.now())
 	kept := make(map[netip.AddrPort]*lane[T], len(targets))
 	l.list = make([]*lane[T], len(targets))
 	members := map[time.Duration][]uint32{}
 	l.origins.begin()
 	used := map[socketKey]bool{}
 	for i := range targets {
-		at, id, interval := l.about(&targets[i])
-		t := l.targets[at]
+		a := l.about(&targets[i])
+		t := l.targets[a.at]
 		if t == nil {
 			t = &lane[T]{}
 		}
-		t.settings, t.at, t.id = targets[i], at, id
+		if l.about(&t.settings).handle != a.handle {
+			t.aside = time.Time{} // whoever the results go to now must be told that it is left out
+		}
+		t.settings, t.at, t.id = targets[i], a.at, a.id
 		from, where := l.leaves(&targets[i])
 		t.origin, used[from] = l.origins.of(from, l.now()), true
 		t.origin.use(where)
-		kept[at], l.list[i] = t, t
-		members[interval] = append(members[interval], uint32(i))
+		kept[a.at], l.list[i] = t, t
+		members[a.interval] = append(members[a.interval], uint32(i))
 	}
+	l.reach.apply(l.list, func(t *lane[T]) netip.Prefix { return blockOf(l.about(&t.settings).handle, t.at.Addr()) })
+	l.tally.blocks = len(l.reach.blocks)
 	l.targets = kept
 	l.origins.keep(func(key socketKey) bool { return used[key] })
 	l.origins.end()
@@ -84,15 +101,28 @@ func (l *lanes[T]) Run(ctx context.Context) error {
 	return nil
 }
 
-// skip traces a probe that is left out. The caller holds l.mu.
+// judgeReach judges the attempts without a way. The caller holds l.mu.
+func (l *lanes[T]) judgeReach(now int64) (active, offline bool) {
+	if l.reach.active() {
+		l.reach.step(now)
+	}
+	return l.reach.active(), l.reach.offline
+}
+
+// skip notes a probe that is left out. The caller holds l.mu.
 func (l *lanes[T]) skip(i uint32) {
 	t := l.list[i]
+	l.o.Recorder.Unmeasured(l.about(&t.settings).handle, string(ReasonSkipped))
 	l.trace(t, Packet{Sequence: t.sequence + 1, Event: "skipped", Err: errStale})
 }
 
 // launch starts one probe. The caller holds l.mu.
 func (l *lanes[T]) launch(ctx context.Context, flights *sync.WaitGroup, i uint32) {
 	t := l.list[i]
+	if !t.aside.IsZero() && time.Now().Before(t.aside) {
+		l.landed()
+		return
+	}
 	t.sequence++
 	if gone := t.origin.gone; gone != nil {
 		l.absent(t, gone)
@@ -112,27 +142,8 @@ func (l *lanes[T]) launch(ctx context.Context, flights *sync.WaitGroup, i uint32
 // absent counts a probe that was not sent, because something of its origin is not there. The caller holds l.mu.
 func (l *lanes[T]) absent(t *lane[T], gone *absence) {
 	l.common.sendErrors.WithLabelValues(errorName(gone)).Inc()
-	l.o.Recorder.Unmeasured(l.handle(&t.settings), gone.obstacle)
+	l.o.Recorder.Unmeasured(l.about(&t.settings).handle, gone.obstacle)
 	l.trace(t, Packet{Sequence: t.sequence, Event: "send_error", Err: gone})
-}
-
-// refused counts a probe that could not be sent.
-func (t *turn[T]) refused(err error) {
-	l := t.lanes
-	l.mu.Lock()
-	gone := l.origins.suspect(t.lane.origin, l.now())
-	if gone != nil {
-		l.absent(t.lane, gone)
-	}
-	l.mu.Unlock()
-	if gone == nil {
-		target := t.lane.at.String()
-		if t.lane.at.Port() == 0 {
-			target = t.lane.at.Addr().String()
-		}
-		l.countRefused(target, err)
-		t.packet(Packet{Event: "send_error", Err: err})
-	}
 }
 
 // wait returns when the probe before this one is recorded.

@@ -88,22 +88,6 @@ func (b *bench) checkAnswers(l *netsim.Lab, uncheckedSums bool) {
 	}
 }
 
-func TestPortableEngineCountsWhatItCannotSend(t *testing.T) {
-	b := newBench(t, EngineProBing)
-	l := lab(t, `{prefixes: [192.0.2.0/25]}`)
-	b.apply(prefix.ExpectAll, targets(addresses("192.0.2.100", 56), nil)) // nothing leads to the upper half
-	b.run()
-	time.Sleep(2500 * time.Millisecond)
-	b.settle(l)
-	if b.value("send_errors_total", "ENETUNREACH") == 0 {
-		t.Error("no ENETUNREACH was counted")
-	}
-	if n := b.lost(); n != 0 {
-		t.Errorf("%d probes were lost, want 0", n)
-	}
-	b.unhealthy(ReasonSendError)
-}
-
 func TestPortableEngineSpeaksIPv6(t *testing.T) {
 	b := newBench(t, EngineProBing)
 	l := lab(t, `{prefixes: [2001:db8::/120], rules: [{delay: 10ms}, {prefix: 2001:db8::80/121, silent: true}]}`)

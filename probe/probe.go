@@ -49,6 +49,8 @@ type Recorder interface {
 	// Unmeasured takes a probe that could not be sent, or whose outcome cannot be known, for a reason of this
 	// machine: one of a few words that never change, which becomes a label. It must not block.
 	Unmeasured(h prefix.Handle, obstacle string)
+	// LeaveOut takes an address that is not to be probed: a broadcast address. It must not block.
+	LeaveOut(h prefix.Handle)
 }
 
 var _ Recorder = (*prefix.Table)(nil)
@@ -95,14 +97,20 @@ type Options struct {
 
 // reporter tells the log and Health what an engine notices, without blocking it.
 type reporter struct {
-	about  string // what every trouble begins with; empty for echo requests
+	kind   string // of probe, as in the label probe; every trouble begins with it
 	health *Health
 	lines  *lines
 	trace  func(Packet)
+
+	noted   time.Time           // when note wrote a line
+	leftOut map[netip.Addr]bool // those that leaveOut has named
 }
 
 func (o *Options) reporter(m *common) *reporter {
-	r := &reporter{health: o.Health, lines: newLines(o.Logger, m.logDrops), trace: o.Trace}
+	r := &reporter{
+		kind: prefix.ICMP.String(), health: o.Health, lines: newLines(o.Logger, m.logDrops), trace: o.Trace,
+		leftOut: map[netip.Addr]bool{},
+	}
 	if r.trace == nil {
 		r.trace = r.logPacket
 	}
@@ -111,9 +119,47 @@ func (o *Options) reporter(m *common) *reporter {
 
 // trouble reports to Health and logs what is new.
 func (r *reporter) trouble(reason Reason, detail string) {
-	detail = r.about + detail
-	if r.health.Report(reason, detail) {
+	detail = r.kind + ": " + detail
+	if r.health.Report(r.kind, reason, detail) {
 		r.lines.log(level.Key(), level.WarnValue(), "msg", "The prober itself is in trouble", "reason", reason, "detail", detail)
+	}
+}
+
+// judge reports what is too much of the last ten seconds, and that this machine is offline while it is. now is
+// monotonic, in nanoseconds.
+func (r *reporter) judge(t *tally, offline bool, now int64) {
+	t.judge(now, r.trouble, r.note)
+	if offline {
+		detail := "this machine has no way to the only prefix"
+		if t.blocks > 1 {
+			detail = fmt.Sprintf("this machine has no way to (nearly) all of the %s prefixes", comma(t.blocks))
+		}
+		r.trouble(ReasonOffline, detail)
+	}
+}
+
+// note logs what is no trouble of the prober as a whole, at most once in two minutes.
+func (r *reporter) note(detail string) {
+	if now := time.Now(); now.Sub(r.noted) >= healthHold {
+		r.noted = now
+		r.lines.log(level.Key(), level.WarnValue(), "msg", "Some prefixes cannot be probed from here", "detail", r.kind+": "+detail)
+	}
+}
+
+// leaveOut names an address that is not probed, once.
+func (r *reporter) leaveOut(a netip.Addr) {
+	if r.leftOut[a] {
+		return
+	}
+	r.leftOut[a] = true
+	r.lines.log(level.Key(), level.InfoValue(), "msg", "This is a broadcast address of a network of this machine: it is not probed", "ip", a, "probe", r.kind)
+}
+
+// takeIn says that an address is probed that was left out.
+func (r *reporter) takeIn(a netip.Addr) {
+	if r.leftOut[a] {
+		delete(r.leftOut, a)
+		r.lines.log(level.Key(), level.InfoValue(), "msg", "This is no broadcast address any more: it is probed", "ip", a, "probe", r.kind)
 	}
 }
 
@@ -154,7 +200,7 @@ type Packet struct {
 	TTL      uint8  // of a probe of a traceroute; 0: not of one
 	ID       string
 	Sequence uint16
-	// Event is sent, answered, timeout, unreachable, ttl_exceeded, refused, reset, late,
+	// Event is sent, answered, timeout, unreachable, ttl_exceeded, refused, reset, no_route, late,
 	// duplicate, unmatched, discarded, skipped or send_error.
 	Event string
 	// Sent and Received are by the best clock there is (the kernel's stamps, when

@@ -204,8 +204,8 @@ func neighbours(n int, interval time.Duration, since int64) *group {
 	return g
 }
 
-// most returns the most probes that left in so long, from any tick on.
-func most(ticks []ticked, window time.Duration) (most int) {
+// mostWithin returns the most probes that left in so long, from any tick on.
+func mostWithin(ticks []ticked, window time.Duration) (most int) {
 	sum, first := 0, 0
 	for _, t := range ticks {
 		sum += t.sent
@@ -235,7 +235,7 @@ func TestNoTenMillisecondsCarryMoreThanTheirShare(t *testing.T) {
 			g := neighbours(n, time.Second, 0)
 			ticks, skipped := play(g, &processor{}, tick4, length, late)
 			const share = n / 100
-			if got := most(ticks, 10*time.Millisecond); float64(got) > 1.5*share {
+			if got := mostWithin(ticks, 10*time.Millisecond); float64(got) > 1.5*share {
 				t.Errorf("%d packets in 10 ms, the even share is %d", got, share)
 			}
 			if got := sent(ticks); skipped != 0 || got < 10*n-share {
@@ -281,7 +281,7 @@ func TestALoopThatRunsSeldomUsesItsTurn(t *testing.T) {
 							t.Fatalf("a tick sent %d, want at most %v", tick.sent, most)
 						}
 					}
-					if got, want := float64(most(ticks, time.Second)), share*float64(time.Second+maxLag)*1.02; got > want {
+					if got, want := float64(mostWithin(ticks, time.Second)), share*float64(time.Second+maxLag)*1.02; got > want {
 						t.Errorf("%v probes left in a second, want at most %v", got, want)
 					}
 				}

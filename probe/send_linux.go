@@ -21,6 +21,9 @@ func (b *batch) sendDue(g *group) {
 			return
 		}
 		s := b.slots[i]
+		if s.aside > b.clock.now {
+			continue
+		}
 		if s.socket.fd < 0 {
 			b.absent(s, s.socket.origin.gone)
 			continue
@@ -53,6 +56,7 @@ func (b *batch) overtake(s *slot) {
 func (b *batch) skip(s *slot, due int64) {
 	b.metrics.skipped.Inc()
 	b.tally.skipped++
+	b.o.Recorder.Unmeasured(s.target.Handle, string(ReasonSkipped))
 	if s.traced != 0 {
 		b.trace(s, Packet{Sequence: uint16(s.serial + 1), Event: "skipped", Sent: b.clock.at(due), Err: errStale})
 	}
@@ -64,27 +68,24 @@ func (b *batch) flushAll() {
 	}
 }
 
-// flush sends the batch of a socket. A packet that the kernel refuses is counted and
-// left out; the tail behind it is sent again, never the part before it.
+// flush sends the batch of a socket. A packet that the kernel refuses is left out; the tail behind it
+// is sent again, never the part before it.
 func (b *batch) flush(s *socket) {
 	out := &s.out
-	retried := -1
+	var o offers
 	for first := 0; first < out.n; {
 		before := b.clock.monotonic()
 		n, errno := s.send(first)
 		switch {
 		case errno == 0:
 			s.proven = true
+			if o.uncounted > 0 {
+				b.metrics.pending.Add(o.pending())
+			}
 			b.launched(s, first, n, before)
 			first += n
-		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && b.origins.suspect(s.origin, b.clock.now) == nil:
-			// A kernel before 6.13 does not know the control message.
-			b.lower(s, first)
-		case retried < first && pendingError(errno):
-			retried = first // the socket tells of an earlier packet; once is no refusal
+		case errno == unix.EINTR, b.rejected(s, first, errno, before, &o):
 		default:
-			b.refused(s, first, errno)
 			first++
 		}
 	}
@@ -132,27 +133,15 @@ func (b *batch) launched(s *socket, first, n int, before int64) {
 		}
 		sl.launch(f, handed, s.drops)
 		b.metrics.lag.Observe(float64(before-s.out.dues[i]) / 1e9)
+		if sl.way != wayOpen {
+			b.reached(sl)
+		}
 		if sl.traced != 0 {
 			b.trace(sl, Packet{Sequence: uint16(f.serial), Event: "sent", Sent: b.clock.at(handed)})
 		}
 	}
 	b.metrics.sent.Add(float64(n))
 	b.tally.sent += n
-}
-
-// refused counts a probe that the local system would not send. It is neither sent nor lost.
-func (b *batch) refused(s *socket, i int, errno unix.Errno) {
-	sl := s.out.slots[i]
-	if gone := b.origins.suspect(s.origin, b.clock.now); gone != nil {
-		b.absent(sl, gone)
-		return
-	}
-	b.metrics.sendErrors.WithLabelValues(errorName(errno)).Inc()
-	b.tally.failed++
-	b.tally.lastError = fmt.Errorf("%s: %w", sl.target.Addr, errno)
-	if sl.traced != 0 {
-		b.trace(sl, Packet{Sequence: uint16(s.out.flights[i].serial), Event: "send_error", Err: errno})
-	}
 }
 
 // expire judges the probes whose deadline has passed.
@@ -199,11 +188,11 @@ func (b *batch) countAllDrops() {
 	}
 }
 
-// countDrops asks the kernel for what it dropped, and tells of it.
+// countDrops asks the kernel for what it dropped.
 func (b *batch) countDrops(s *socket) {
 	if n := s.readDrops(); n > 0 {
 		b.metrics.drops.Add(float64(n))
-		b.report.trouble(ReasonKernelDrop, fmt.Sprintf("the kernel dropped %d packets because the receive queue was full", n))
+		b.tally.dropped += int(n)
 	}
 }
 
@@ -243,6 +232,7 @@ const (
 func (b *batch) discard(s *slot, f *flight, reason string) {
 	f.state = flightNone
 	b.metrics.discarded.WithLabelValues(reason).Inc()
+	b.o.Recorder.Unmeasured(s.target.Handle, reason)
 	if s.traced != 0 {
 		b.trace(s, Packet{Sequence: uint16(f.serial), Event: "discarded", Sent: b.clock.at(f.departure())})
 	}

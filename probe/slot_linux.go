@@ -3,6 +3,8 @@ package probe
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"prefix_exporter/prefix"
 )
 
@@ -53,6 +55,11 @@ type slot struct {
 	queue    *deadlines
 	traced   int64           // log every packet until this moment
 	causes   [2]prefix.Cause // of the flights that are refused
+
+	way      way        // of reach
+	deniedBy unix.Errno // what is believed to mean that there is no way, since denied; 0: nothing
+	denied   int64
+	aside    int64 // a broadcast address, not to be asked before this moment; 0: none
 }
 
 // answeredBits is how many probes back a duplicate can be told from a late reply.

@@ -88,6 +88,6 @@ func newTCPMetrics(registerer prometheus.Registerer) (*tcpMetrics, error) {
 // tcpReporter tells of trouble with connections; what it says begins with tcp.
 func (o *Options) tcpReporter(m *tcpMetrics) *reporter {
 	r := o.reporter(&m.common)
-	r.about = prefix.TCP.String() + ": "
+	r.kind = prefix.TCP.String()
 	return r
 }

@@ -150,16 +150,18 @@ add rule inet t in ip daddr 127.1.0.16/28 tcp dport 80 drop
 	b.unhealthy(ReasonSendError)
 }
 
-func TestARouteThatIsNotThereIsNobodysLoss(t *testing.T) {
-	b := newTCPBench(t, EngineBatch)
-	b.apply(tcpTargets(addresses("192.0.2.1", 16), nil, 80))
-	b.run()
-	time.Sleep(700 * time.Millisecond)
-	b.settle()
-	if n := b.lostConnections(); n != 0 || b.value("send_errors_total", "ENETUNREACH") < 16 {
-		t.Errorf("%d lost, %v counted as ENETUNREACH", n, b.value("send_errors_total", "ENETUNREACH"))
-	}
-	b.unhealthy(ReasonSendError)
+// TestAMachineThatIsOfflineLosesNoConnection has no route to anything that it probes, from the start.
+func TestAMachineThatIsOfflineLosesNoConnection(t *testing.T) {
+	eachTCPEngine(t, func(t *testing.T, b *tcpBench) {
+		b.apply(tcpTargets(addresses("192.0.2.1", 16), nil, 80))
+		b.run()
+		waitFor(t, func() bool { return b.value("discarded_probes_total", "offline") >= 32 && b.health.Troubled() })
+		b.settle()
+		if n := b.lostConnections(); n != 0 || b.value("send_errors_total", "tcp") != 0 {
+			t.Errorf("%d lost, %v send errors, want none", n, b.value("send_errors_total", "tcp"))
+		}
+		b.unhealthy(ReasonOffline)
+	})
 }
 
 func TestAPauseIsNobodysConnectionLost(t *testing.T) {

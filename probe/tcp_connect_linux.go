@@ -39,6 +39,8 @@ type endpoint struct {
 	to, from unix.Sockaddr // made once, so that nothing is per attempt; from may be nil
 	queue    *deadlines
 	traced   int64 // log every attempt until this moment
+	way      way   // of reach
+	aside    int64 // a broadcast address, not to be asked before this moment; 0: none
 }
 
 // attempt returns the attempt with this serial number, if it is in flight.
@@ -73,6 +75,7 @@ func (c *connector) connectDue(g *group) {
 			return
 		}
 		switch e := c.endpoints[i]; {
+		case e.aside > c.clock.now:
 		case e.origin.gone != nil:
 			c.absent(e, e.origin.gone)
 		case late:
@@ -88,6 +91,7 @@ func (c *connector) connectDue(g *group) {
 func (c *connector) skip(e *endpoint, due int64, because error) {
 	c.metrics.skipped.Inc()
 	c.tally.skipped++
+	c.o.Recorder.Unmeasured(e.target.Handle, string(ReasonSkipped))
 	if e.traced != 0 {
 		c.trace(e, Packet{Sequence: uint16(e.serial + 1), Event: "skipped", Sent: c.clock.at(due), Err: because})
 	}
@@ -105,13 +109,14 @@ func (c *connector) connect(e *endpoint, due int64) {
 		return
 	}
 	begun := c.clock.monotonic()
-	err = unix.Connect(fd, e.to)
-	if err == nil || errors.Is(err, unix.EINPROGRESS) {
-		// Only now: a socket that is not connecting yet would be reported as hung up.
-		err = unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd,
-			&unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(e.index), Pad: int32(e.serial + 1)})
+	if err = unix.Connect(fd, e.to); err != nil && !errors.Is(err, unix.EINPROGRESS) {
+		_ = unix.Close(fd)
+		c.rejected(e, err)
+		return
 	}
-	if err != nil {
+	// Only now: a socket that is not connecting yet would be reported as hung up.
+	if err = unix.EpollCtl(c.epoll, unix.EPOLL_CTL_ADD, fd,
+		&unix.EpollEvent{Events: unix.EPOLLOUT, Fd: int32(e.index), Pad: int32(e.serial + 1)}); err != nil {
 		_ = unix.Close(fd)
 		c.refused(e, err)
 		return
@@ -123,6 +128,9 @@ func (c *connector) connect(e *endpoint, due int64) {
 	c.metrics.sent.Inc()
 	c.metrics.lag.Observe(float64(begun-due) / 1e9)
 	c.tally.sent++
+	if e.way != wayOpen {
+		c.reached(e)
+	}
 	if e.traced != 0 {
 		c.trace(e, Packet{Sequence: uint16(e.serial), Event: "sent", Sent: c.clock.at(begun)})
 	}
@@ -188,20 +196,6 @@ func (c *connector) tryPaths(targets []TCPTarget) error {
 		}
 	}
 	return nil
-}
-
-// refused counts an attempt that the local system would not make. It is neither sent nor lost.
-func (c *connector) refused(e *endpoint, err error) {
-	if gone := c.origins.suspect(e.origin, c.clock.now); gone != nil {
-		c.absent(e, gone)
-		return
-	}
-	c.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
-	c.tally.failed++
-	c.tally.lastError = fmt.Errorf("%s: %w", e.target.key(), err)
-	if e.traced != 0 {
-		c.trace(e, Packet{Sequence: uint16(e.serial + 1), Event: "send_error", Err: err})
-	}
 }
 
 // abandon closes what is in flight of an endpoint and forgets it.

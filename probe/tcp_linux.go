@@ -50,6 +50,7 @@ type connector struct {
 	polled int64 // when the epoll was found empty last
 	judged int64 // when shares were judged last
 	tally  tally
+	reach  reach[*endpoint]
 }
 
 // connectTick is how often the loop wakes. RTTs are the kernel's, whatever it is. A connection
@@ -77,6 +78,7 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 		origins: newOrigins(report, true),
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
+	c.reach = c.newReach()
 	c.errors.grow(inDataLen)
 	c.witnesses = [2]witness{{fd: -1}, {fd: -1, v6: true}}
 	c.fitLimit()
@@ -175,10 +177,13 @@ func (c *connector) tick() (now int64) {
 	for _, g := range c.groups {
 		c.connectDue(g)
 	}
+	if c.reach.active() {
+		c.reach.step(now)
+	}
 	c.metrics.open.Set(float64(c.open))
 	if now-c.judged >= int64(healthEvery) {
 		c.fitLimit()
-		c.tally.judge(c.report.trouble)
+		c.report.judge(&c.tally, c.reach.offline, now)
 		c.judged = now
 	}
 	return now
@@ -225,6 +230,7 @@ func (c *connector) Apply(_ context.Context, targets []TCPTarget) error {
 
 // replace fits endpoints, groups and queues to the new targets.
 func (c *connector) replace(targets []TCPTarget) {
+	c.reach.flush(c.clock.now)
 	wanted := make(map[netip.AddrPort]bool, len(targets))
 	for i := range targets {
 		wanted[targets[i].key()] = true
@@ -251,6 +257,7 @@ func (c *connector) replace(targets []TCPTarget) {
 		t := &c.endpoints[i].target
 		return portPhase(t.Addr, t.Port, interval)
 	}, c.clock.now, -c.clock.offset)
+	c.chart()
 }
 
 func (t *TCPTarget) key() netip.AddrPort { return netip.AddrPortFrom(t.Addr, t.Port) }
@@ -260,7 +267,7 @@ func (c *connector) remove(e *endpoint) {
 	c.abandon(e)
 	e.used = false
 	e.target = TCPTarget{}
-	e.traced = 0
+	e.traced, e.way, e.aside = 0, wayNever, 0
 	c.free = append(c.free, e.index)
 }
 
@@ -278,6 +285,9 @@ func (c *connector) put(t *TCPTarget) {
 		}
 		e.used = true
 		c.byKey[t.key()] = e
+	}
+	if e.target.Handle != t.Handle {
+		e.aside = 0 // the new place of its results must learn that it is left out
 	}
 	e.target = *t
 	e.origin = c.origins.of(t.from(), c.clock.now)

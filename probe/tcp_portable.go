@@ -28,15 +28,16 @@ func newDialer(o Options) (TCPEngine, error) {
 	m.stampedBy("user")
 	m.limit.Set(maxPortable)
 	report := o.tcpReporter(m)
-	return &dialer{lanes[TCPTarget]{
+	d := &dialer{lanes[TCPTarget]{
 		pacer: newPacer(o, &m.common, report, newOrigins(report, true)),
-		about: func(t *TCPTarget) (netip.AddrPort, string, time.Duration) {
-			return netip.AddrPortFrom(t.Addr, t.Port), t.ID, t.Interval
+		about: func(t *TCPTarget) about {
+			return about{netip.AddrPortFrom(t.Addr, t.Port), t.ID, t.Interval, t.Handle, t.Source, t.Interface}
 		},
 		leaves: func(t *TCPTarget) (socketKey, string) { return t.from(), t.Addr.String() },
-		handle: func(t *TCPTarget) prefix.Handle { return t.Handle },
 		fly:    dial,
-	}}, nil
+	}}
+	d.reach, d.watch = d.newReach(), d.judgeReach
+	return d, nil
 }
 
 // Apply implements TCPEngine.
@@ -68,18 +69,17 @@ func dial(ctx context.Context, a *turn[TCPTarget]) {
 	}
 	o, local := outcomeOfDial(err, took > t.Timeout)
 	switch {
-	case local:
-		a.refused(err)
+	case local, o == prefix.Unreachable && !hasWay(l.about(t).look):
+		a.rejected(err, sent)
 		return
 	case o == prefix.Timeout && took > t.Timeout+stallAfter:
 		// The answer may have been there while we did not run.
-		l.common.discarded.WithLabelValues(string(ReasonStalled)).Inc()
-		a.packet(Packet{Event: "discarded", Sent: sent})
+		a.discard(sent)
 		return
 	case o == prefix.Timeout && err == nil:
 		l.common.late.Inc()
 	}
-	l.countSent()
+	a.countSent()
 	a.packet(Packet{Event: "sent", Sent: sent})
 	p := Packet{Event: o.String(), Sent: sent}
 	rtt := time.Duration(0)

@@ -18,13 +18,13 @@ import (
 // handshake is how a network answers the SYNs to a group of addresses.
 type handshake struct {
 	name   string
-	answer func(n *network, syn []byte)
+	answer func(n *answering, syn []byte)
 	want   prefix.Cause // of every loss; Answered: there is none
 	next   bool         // it answers what we send behind the SYN, too
 }
 
 // synOf reads the addresses, ports and sequence number of a SYN.
-func (n *network) synOf(p []byte) (src, dst netip.AddrPort, sequence uint32) {
+func (n *answering) synOf(p []byte) (src, dst netip.AddrPort, sequence uint32) {
 	from, to := n.addresses(p)
 	tcp := p[n.header:]
 	src = netip.AddrPortFrom(from, binary.BigEndian.Uint16(tcp))
@@ -33,7 +33,7 @@ func (n *network) synOf(p []byte) (src, dst netip.AddrPort, sequence uint32) {
 }
 
 // segment makes an answer to a SYN: its flags, and how far off its acknowledgement is.
-func (n *network) segment(syn []byte, flags byte, off uint32) []byte {
+func (n *answering) segment(syn []byte, flags byte, off uint32) []byte {
 	src, dst, sequence := n.synOf(syn)
 	return netsim.Segment(dst, src, 1000, sequence+1+off, flags)
 }
@@ -44,46 +44,46 @@ func everyHandshake(near, far netip.Addr, unreachable byte) []handshake {
 		return prefix.Cause{Outcome: prefix.Unreachable, By: by, Type: unreachable, Code: 1}
 	}
 	return []handshake{
-		{"refuses one copy, of which it quotes 8 bytes, before the other is answered", func(n *network, syn []byte) {
+		{"refuses one copy, of which it quotes 8 bytes, before the other is answered", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, synAck, 0))
 		}, prefix.Cause{}, false},
-		{"refuses one copy, and quotes it, before the other is answered", func(n *network, syn []byte) {
+		{"refuses one copy, and quotes it, before the other is answered", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, whole)
 			n.write(n.segment(syn, synAck, 0))
 		}, prefix.Cause{}, false},
-		{"refuses one copy 100 ms before the other is answered", func(n *network, syn []byte) {
+		{"refuses one copy 100 ms before the other is answered", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.after(100*time.Millisecond, n.segment(syn, synAck, 0))
 		}, prefix.Cause{}, false},
-		{"refuses one copy after the other is answered", func(n *network, syn []byte) {
+		{"refuses one copy after the other is answered", func(n *answering, syn []byte) {
 			n.write(n.segment(syn, synAck, 0))
 			n.refuse(n.near, 1, syn, whole)
 		}, prefix.Cause{}, false},
-		{"answers, and refuses what comes next", func(n *network, p []byte) {
+		{"answers, and refuses what comes next", func(n *answering, p []byte) {
 			if p[n.header+segmentFlags]&0x02 == 0 { // our acknowledgement
 				n.refuse(n.near, 1, p, whole)
 				return
 			}
 			n.write(n.segment(p, synAck, 0))
 		}, prefix.Cause{}, true},
-		{"refuses one copy before the other is reset", func(n *network, syn []byte) {
+		{"refuses one copy before the other is reset", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, resetAck, 0))
 		}, prefix.Cause{Outcome: prefix.Refused}, false},
-		{"refuses all", func(n *network, syn []byte) {
+		{"refuses all", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 		}, says(near), false},
-		{"refuses all twice", func(n *network, syn []byte) {
+		{"refuses all twice", func(n *answering, syn []byte) {
 			n.refuse(n.far, 1, syn, whole)
 			n.refuse(n.near, 0, syn, whole)
 		}, says(far), false},
-		{"refuses all, and has somebody forge an answer who sees no sequence number", func(n *network, syn []byte) {
+		{"refuses all, and has somebody forge an answer who sees no sequence number", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.write(n.segment(syn, synAck, farOff))
 			n.write(n.segment(syn, resetAck, farOff))
 		}, says(near), false},
-		{"refuses one copy, and answers the other after the timeout", func(n *network, syn []byte) {
+		{"refuses one copy, and answers the other after the timeout", func(n *answering, syn []byte) {
 			n.refuse(n.near, 1, syn, 8)
 			n.after(480*time.Millisecond, n.segment(syn, synAck, 0))
 		}, says(near), false},
@@ -135,8 +135,8 @@ func TestAnAnswerToASYNWinsOverAnICMPError(t *testing.T) {
 	}
 }
 
-func (b *tcpBench) network(l *netsim.Lab) *network {
-	return &network{t: b.t, inject: l.Inject, late: &sync.WaitGroup{}}
+func (b *tcpBench) network(l *netsim.Lab) *answering {
+	return &answering{t: b.t, inject: l.Inject, late: &sync.WaitGroup{}}
 }
 
 // ended checks that every attempt at some ports ended in one way.

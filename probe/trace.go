@@ -51,7 +51,10 @@ type TraceOptions struct {
 	// current is the one of the round before (zero: none). The zero Addr: nothing answers
 	// there yet, no round is made. It must not block, nor call the engine. nil: there are no such routes.
 	Destination func(p netip.Prefix, current netip.Addr) netip.Addr
-	Logger      log.Logger
+	// NoRoute takes each round that could not be made because this machine has no way to its destination; at is
+	// when it was due. It must not block, nor call the engine. nil: nobody asks.
+	NoRoute func(k route.Key, dst netip.Addr, at time.Time)
+	Logger  log.Logger
 	// Registerer takes the metrics of the engine (prefix_exporter_…).
 	Registerer prometheus.Registerer
 	Health     *Health
@@ -116,6 +119,6 @@ func newTraceMetrics(registerer prometheus.Registerer) (*traceMetrics, error) {
 // reporter tells of trouble with traceroutes; what it says begins with trace.
 func (o *TraceOptions) reporter(m *traceMetrics) *reporter {
 	r := (&Options{Logger: o.Logger, Health: o.Health, Trace: o.Trace}).reporter(&m.common)
-	r.about = traceLabel + ": "
+	r.kind = traceLabel
 	return r
 }

@@ -136,7 +136,7 @@ func (t *tracer) step() (wait time.Duration) {
 	}
 	t.beginExtra()
 	if now-t.judged >= int64(healthEvery) {
-		t.tally.judge(t.report.trouble)
+		t.report.judge(&t.tally, false, now)
 		t.judged = now
 	}
 	wait = t.idle()
@@ -283,6 +283,7 @@ func (t *tracer) replace(targets []TraceTarget) {
 	t.groups = regroup(t.groups, members, func(i uint32, interval time.Duration) time.Duration {
 		return routePhase(t.trails[i].target.Key, interval)
 	}, t.clock.now, -t.clock.offset)
+	t.chart()
 }
 
 func (t *tracer) remove(r *trail) {

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 
@@ -34,7 +33,7 @@ func (t *tracer) countDrops(s *traceSocket) {
 	}
 	if n > 0 {
 		t.metrics.drops.Add(float64(n))
-		t.report.trouble(ReasonKernelDrop, fmt.Sprintf("the kernel dropped %d packets or more because the receive queue was full", n))
+		t.tally.dropped += int(n)
 	}
 }
 

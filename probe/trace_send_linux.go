@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"fmt"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -9,19 +8,15 @@ import (
 	"prefix_exporter/packet"
 )
 
-// pendingRetries is how often packets of one wave are offered again to a socket that tells of an
-// ICMP error instead of taking them. The first answers arrive while the rest is being sent, and
-// each may be told so; a refusal is told every time.
-const pendingRetries = batchSize
-
 // ask sends the probes of a round up to a TTL, and gives them their time: not more than there is until
 // the next round.
 func (t *tracer) ask(r *trail, upTo int) {
 	s := r.socket
 	from := r.asked
+	r.stranded = refusedHere
 	if err := t.findSource(r); err != nil {
-		for i := from; i < upTo; i++ {
-			t.refused(r, i, err)
+		for i, end := from, false; i < upTo && !end; i++ {
+			end = t.unsendable(r, i, err, false) != refusedHere
 		}
 	} else {
 		s.out.n = 0
@@ -32,6 +27,9 @@ func (t *tracer) ask(r *trail, upTo int) {
 	}
 	r.serial += uint32(upTo - from)
 	r.asked = upTo
+	if r.stranded != refusedHere {
+		t.strand(r, from, upTo)
+	}
 	r.deadline = min(t.clock.monotonic()+int64(r.target.Timeout)+stampSlack, r.next)
 }
 
@@ -110,20 +108,23 @@ func (s *traceSocket) putTTL(n int, stampID, ttl uint32, source netip.Addr) {
 }
 
 // flush sends the batch of a socket: the probes of r, of which the first is that of TTL from+1. A
-// packet that the kernel refuses is counted and left out; the tail behind it is sent again.
+// packet that the kernel refuses is left out; the tail behind it is sent again, unless there is no way at all.
 func (t *tracer) flush(r *trail, from int) {
 	s := r.socket
-	retries := 0
+	var o offers
 	for first := 0; first < s.out.n; {
 		before := t.clock.monotonic()
 		n, errno := s.send(first)
 		switch {
 		case errno == 0:
 			s.proven = true
+			if o.uncounted > 0 {
+				t.metrics.pending.Add(o.pending())
+			}
 			t.launched(r, from+first, n, before)
 			first += n
 		case errno == unix.EINTR:
-		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && t.origins.suspect(s.origin, t.clock.now) == nil:
+		case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven && t.origins.suspect(s.origin, t.clock.now) == nil && hasWay(r.look):
 			// A kernel before 6.13 does not know the control message.
 			s.lowerTransmit()
 			t.mode = max(t.mode, s.transmit)
@@ -131,11 +132,14 @@ func (t *tracer) flush(r *trail, from int) {
 				s.putTTL(i, 0, uint32(from+i+1), r.source)
 			}
 			t.describe([]*traceSocket{s})
-		case retries < pendingRetries && pendingError(errno):
-			retries++
 		default:
-			t.refused(r, from+first, errno)
-			first++
+			again, end := t.rejected(r, from+first, errno, &o)
+			switch {
+			case end:
+				first = s.out.n
+			case !again:
+				first++
+			}
 		}
 	}
 	s.out.n = 0
@@ -156,21 +160,4 @@ func (t *tracer) launched(r *trail, i, n int, before int64) {
 	}
 	t.metrics.sent.Add(float64(n))
 	t.tally.sent += n
-}
-
-// refused counts a probe that the local system would not send: it says nothing about the way.
-func (t *tracer) refused(r *trail, i int, err error) {
-	r.asks[i].state = askRefused
-	gone := t.origins.suspect(r.socket.origin, t.clock.now)
-	if gone != nil {
-		err = gone // the routes that wait for it are no trouble of all
-	}
-	t.metrics.sendErrors.WithLabelValues(errorName(err)).Inc()
-	if gone == nil {
-		t.tally.failed++
-		t.tally.lastError = fmt.Errorf("%s: %w", r.dst, err)
-	}
-	if r.traced != 0 {
-		t.trace(r, Packet{TTL: uint8(i + 1), Sequence: uint16(r.first + uint32(i)), Event: "send_error", Err: err})
-	}
 }

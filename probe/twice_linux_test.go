@@ -17,15 +17,15 @@ import (
 // twice is how a network answers the echo requests to a group of addresses. from is their address.
 type twice struct {
 	name   string
-	answer func(n *network, request []byte)
+	answer func(n *answering, request []byte)
 	want   []string // the events of each probe, sorted
 	// errors is how many ICMP errors of each probe are the reason for no loss.
 	errors int
 	cause  prefix.Cause // of every loss; the zero Cause if there is none
 }
 
-// network is what the answers of one family are made of.
-type network struct {
+// answering is what the answers of one family are made of.
+type answering struct {
 	t           testing.TB
 	inject      func([]byte) error
 	near, far   netip.Addr // two routers
@@ -34,14 +34,14 @@ type network struct {
 	late        *sync.WaitGroup
 }
 
-func (n *network) write(p []byte) {
+func (n *answering) write(p []byte) {
 	if err := n.inject(p); err != nil {
 		n.t.Error(err)
 	}
 }
 
 // addresses returns who sent a packet, and to whom.
-func (n *network) addresses(p []byte) (src, dst netip.Addr) {
+func (n *answering) addresses(p []byte) (src, dst netip.Addr) {
 	at, length := 12, 4
 	if n.header == 40 {
 		at, length = 8, 16
@@ -52,13 +52,13 @@ func (n *network) addresses(p []byte) (src, dst netip.Addr) {
 }
 
 // refuse has a router refuse a request, of which it quotes so much of the ICMP message.
-func (n *network) refuse(by netip.Addr, code byte, request []byte, quoted int) {
+func (n *answering) refuse(by netip.Addr, code byte, request []byte, quoted int) {
 	src, _ := n.addresses(request)
 	n.write(netsim.ErrorMessage(by, src, n.unreachable, code, request[:min(len(request), n.header+quoted)]))
 }
 
 // replyTo makes the reply to a request as its destination, or another, would send it.
-func (n *network) replyTo(request []byte, from netip.Addr) []byte {
+func (n *answering) replyTo(request []byte, from netip.Addr) []byte {
 	src, dst := n.addresses(request)
 	if from.IsValid() {
 		dst = from
@@ -75,53 +75,53 @@ func everyWay(near, far netip.Addr, unreachable byte) []twice {
 		return prefix.Cause{Outcome: prefix.Unreachable, By: by, Type: unreachable, Code: 1}
 	}
 	return []twice{
-		{name: "refuses one copy, of which it quotes 8 bytes, before the other is answered", answer: func(n *network, r []byte) {
+		{name: "refuses one copy, of which it quotes 8 bytes, before the other is answered", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 			n.write(n.replyTo(r, netip.Addr{}))
 		}, want: []string{"answered"}, errors: 1},
-		{name: "refuses one copy, and quotes it, before the other is answered", answer: func(n *network, r []byte) {
+		{name: "refuses one copy, and quotes it, before the other is answered", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, whole)
 			n.write(n.replyTo(r, netip.Addr{}))
 		}, want: []string{"answered"}, errors: 1},
-		{name: "refuses one copy after the other is answered", answer: func(n *network, r []byte) {
+		{name: "refuses one copy after the other is answered", answer: func(n *answering, r []byte) {
 			n.write(n.replyTo(r, netip.Addr{}))
 			n.refuse(n.near, 1, r, whole)
 		}, want: []string{"answered"}, errors: 1},
-		{name: "refuses one copy 100 ms before the other is answered", answer: func(n *network, r []byte) {
+		{name: "refuses one copy 100 ms before the other is answered", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 			n.after(100*time.Millisecond, n.replyTo(r, netip.Addr{}))
 		}, want: []string{"answered"}, errors: 1},
-		{name: "refuses all, and quotes 8 bytes", answer: func(n *network, r []byte) {
+		{name: "refuses all, and quotes 8 bytes", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 		}, want: []string{"unreachable"}, cause: says(near)},
-		{name: "refuses all, and quotes them", answer: func(n *network, r []byte) {
+		{name: "refuses all, and quotes them", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, whole)
 		}, want: []string{"unreachable"}, cause: says(near)},
-		{name: "has a router that sees the probe, and somebody who guesses", answer: func(n *network, r []byte) {
+		{name: "has a router that sees the probe, and somebody who guesses", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 0, r, brief)
 			n.refuse(n.far, 1, r, whole)
 			n.refuse(n.near, 0, r, brief)
 		}, want: []string{"unreachable"}, errors: 2, cause: says(far)},
-		{name: "refuses one copy, and damages the cookie of the reply to the other", answer: func(n *network, r []byte) {
+		{name: "refuses one copy, and damages the cookie of the reply to the other", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 			r = slices.Clone(r)
 			r[n.header+packet.MinEcho-1] ^= 1
 			n.write(n.replyTo(r, netip.Addr{}))
 		}, want: []string{"unreachable"}, cause: says(near)},
-		{name: "refuses one copy, and answers the other from a wrong address", answer: func(n *network, r []byte) {
+		{name: "refuses one copy, and answers the other from a wrong address", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 			n.write(n.replyTo(r, n.far))
 		}, want: []string{"unmatched", "unreachable"}, cause: says(near)},
-		{name: "refuses one copy, and answers the other after the timeout", answer: func(n *network, r []byte) {
+		{name: "refuses one copy, and answers the other after the timeout", answer: func(n *answering, r []byte) {
 			n.refuse(n.near, 1, r, brief)
 			n.after(1300*time.Millisecond, n.replyTo(r, netip.Addr{}))
 		}, want: []string{"late", "unreachable"}, cause: says(near)},
-		{name: "has somebody forge an error, who sees no sequence number", answer: func(n *network, r []byte) {
+		{name: "has somebody forge an error, who sees no sequence number", answer: func(n *answering, r []byte) {
 			r = slices.Clone(r)
 			r[n.header+7] += 9
 			n.refuse(n.near, 1, r, brief)
 		}, want: []string{"timeout"}, errors: 1, cause: prefix.Cause{Outcome: prefix.Timeout}},
-		{name: "has somebody forge an error, who sees no cookie", answer: func(n *network, r []byte) {
+		{name: "has somebody forge an error, who sees no cookie", answer: func(n *answering, r []byte) {
 			r = slices.Clone(r)
 			r[n.header+packet.MinEcho-1] ^= 1
 			n.refuse(n.near, 1, r, whole)
@@ -129,7 +129,7 @@ func everyWay(near, far netip.Addr, unreachable byte) []twice {
 	}
 }
 
-func (n *network) after(d time.Duration, p []byte) {
+func (n *answering) after(d time.Duration, p []byte) {
 	n.late.Add(1)
 	time.AfterFunc(d, func() {
 		defer n.late.Done()
@@ -151,7 +151,7 @@ func TestANetworkThatAnswersTwiceIsBelievedByWhatItShows(t *testing.T) {
 		t.Run(family.prefix, func(t *testing.T) {
 			eachMode(t, func(t *testing.T, b *bench) {
 				l := lab(t, "{prefixes: ["+family.prefix+"], rules: [{silent: true}]}")
-				n := &network{
+				n := &answering{
 					t: t, inject: l.Inject, near: netip.MustParseAddr(family.near), far: netip.MustParseAddr(family.far),
 					unreachable: family.unreachable, header: family.header, late: &sync.WaitGroup{},
 				}

@@ -162,8 +162,13 @@ func (w world) recorded(add adder, i int, rtt float64, probe []string) {
 func (w world) exporter(add adder) {
 	add(constant(1), "up")
 	add(constant(1), "prefix_exporter_healthy")
-	for _, reason := range []string{"stalled", "skipped", "kernel_drop", "send_error", "clock_step", "flood", "socket"} {
-		add(constant(0), "prefix_exporter_unhealthy", "reason", reason)
+	for _, kind := range []string{"icmp", "tcp", "trace"} {
+		for _, reason := range []string{"stalled", "skipped", "kernel_drop", "send_error", "clock_step", "flood", "socket", "offline"} {
+			add(constant(0), "prefix_exporter_unhealthy", "reason", reason, "probe", kind)
+		}
+		for _, reason := range []string{"stalled", "kernel_drop", "flood", "offline"} {
+			add(constant(0), "prefix_exporter_doubt", "reason", reason, "probe", kind)
+		}
 	}
 	for _, le := range bounds() {
 		add(rate(10240*(1-math.Exp(-le/0.001))), "prefix_exporter_send_lag_seconds_bucket", "probe", "icmp", "le", strconv.FormatFloat(le, 'g', -1, 64))

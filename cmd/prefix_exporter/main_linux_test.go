@@ -38,3 +38,29 @@ func TestWithoutPermissionTheRemediesAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// TestATraceWithoutARouteSaysSo runs in a network namespace that has nothing but a loopback interface, which is down.
+func TestATraceWithoutARouteSaysSo(t *testing.T) {
+	for _, protocol := range []string{"icmp", "tcp", "udp"} {
+		t.Run(protocol, func(t *testing.T) {
+			c := command(t, "trace", "192.0.2.1", "--protocol="+protocol, "--count=1")
+			c.SysProcAttr = &syscall.SysProcAttr{
+				Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNET,
+				UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+				GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+			}
+			var stderr bytes.Buffer
+			c.Stderr = &stderr
+			err := c.Run()
+			if c.ProcessState == nil {
+				if errors.Is(err, syscall.EPERM) && os.Getuid() != 0 {
+					netsim.Skip(t, "user namespaces are not allowed here")
+				}
+				t.Fatal(err)
+			}
+			if got := c.ProcessState.ExitCode(); got != 1 || !strings.Contains(stderr.String(), "192.0.2.1: this machine has no route to it") {
+				t.Errorf("status %d: %s", got, stderr.String())
+			}
+		})
+	}
+}

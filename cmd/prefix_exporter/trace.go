@@ -142,6 +142,7 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 	health := probe.NewHealth(time.Now)
 	rounds := make(chan struct{}, 1) // one that is waiting stands for all
 	var recorded atomic.Uint64       // those in which nothing could be sent are no rounds of the route
+	stranded := make(chan struct{}, 1)
 	engine, err := probe.NewTrace(probe.TraceOptions{
 		Record: func(k route.Key, dst netip.Addr, r route.Round) {
 			routes.Record(k, dst, r)
@@ -149,6 +150,14 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 			select {
 			case rounds <- struct{}{}:
 			default:
+			}
+		},
+		NoRoute: func(route.Key, netip.Addr, time.Time) {
+			if recorded.Load() == 0 { // one that goes later may come back
+				select {
+				case stranded <- struct{}{}:
+				default:
+				}
 			}
 		},
 		Logger: logger, Registerer: prometheus.NewRegistry(), Health: health,
@@ -167,6 +176,8 @@ func traceRoute(a arguments, stdout, stderr io.Writer) error {
 			select {
 			case <-ctx.Done():
 				return screen.end(routes.Routes()[0], health.Troubles())
+			case <-stranded:
+				return fmt.Errorf("%s: this machine has no route to it", target.Key.Addr)
 			case <-rounds:
 			}
 			r := routes.Routes()[0]
