@@ -91,9 +91,9 @@ func TestPromtool(t *testing.T) {
 // others are the metrics that do not come from the exporter.
 func others() []string {
 	return []string{
-		"ALERTS", // of Prometheus, for each alert
-		"up",     // of Prometheus, for each target
-		"process_start_time_seconds",                // of every Go program
+		"ALERTS",                     // of Prometheus, for each alert
+		"up",                         // of Prometheus, for each target
+		"process_start_time_seconds", // of every Go program
 		"prometheus_rule_evaluation_failures_total", // of Prometheus
 		"alertmanager_notifications_failed_total",   // of Alertmanager
 	}
@@ -337,7 +337,9 @@ func TestWhatInhibitsComesFirst(t *testing.T) {
 	}
 	decode(t, "alerts.yml", &file)
 	for _, g := range file.Groups {
-		at := func(alert string) int { return slices.IndexFunc(g.Rules, func(r rule) bool { return r.Alert == alert }) }
+		at := func(alert string) int {
+			return slices.IndexFunc(g.Rules, func(r rule) bool { return r.Alert == alert })
+		}
 		first := at("PrefixDown")
 		for _, alert := range []string{"ProberUnhealthyInhibitor", "ProberDoubtInhibitor", "ProberOffline"} {
 			if first >= 0 && (at(alert) < 0 || at(alert) > first) {
