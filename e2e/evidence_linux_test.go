@@ -105,9 +105,12 @@ func TestWithoutAnyRouteTheProberIsOffline(t *testing.T) {
 	startLab(t, evidenceScenario)
 	e := startExporter(t, evidenceConfig)
 	e.becomes(3*256, "prefix_targets", "state=up")
-	ways := []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"}
+	var ways []string // one bit longer than what the lab has
+	for _, p := range []string{"192.0.2", "198.51.100", "203.0.113"} {
+		ways = append(ways, p+".0/25", p+".128/25")
+	}
 	for _, p := range ways {
-		ip(t, "route", "add", "unreachable", p, "metric", "1")
+		ip(t, "route", "add", "unreachable", p)
 	}
 	e.becomes(3*256, "prefix_targets_unknown", "reason=offline", "probe=icmp")
 	families := e.scrape()
@@ -121,7 +124,7 @@ func TestWithoutAnyRouteTheProberIsOffline(t *testing.T) {
 		t.Errorf("%v addresses went down", n)
 	}
 	for _, p := range ways {
-		ip(t, "route", "del", "unreachable", p, "metric", "1")
+		ip(t, "route", "del", "unreachable", p)
 	}
 	e.becomes(3*256, "prefix_targets", "state=up")
 }

@@ -24,25 +24,31 @@ import (
 	"prefix_exporter/prefix"
 )
 
-// everything is a configuration that makes every metric appear, once refuseOne has made errors of sending. Nothing
-// leads to its last prefix.
+// everything is a configuration that makes every metric appear, once an address of it is refused. The machine has no
+// way to one of its prefixes, and the interface of the last one is absent.
 const everything = `
 defaults: {tcp: off, trace: off}
 prefixes:
   - {prefix: 127.0.0.0/28, trace: {interval: 1s, timeout: 500ms}, name: Loopback, router: lo, tenants: [team-a], labels: {site: here}, nominal_rtt: 5ms, names: {127.0.0.1: localhost}}
   - {prefix: 127.0.1.0/28, histograms: {per_address: %s}}
-  - {prefix: 192.0.2.0/28}
+  - {prefix: 192.0.2.0/28, expect: all}
+  - {prefix: 127.0.2.0/28, interface: absent0}
 `
 
-// refuseOne has the firewall of this machine refuse what is sent to an address of everything.
-func refuseOne(t *testing.T) {
+// refuse has the firewall of this machine refuse what is sent to some addresses, until allow is called or the test ends.
+func refuse(t *testing.T, addresses ...string) (allow func()) {
 	t.Helper()
 	nft := netsim.RequireProgram(t, "nft", "nftables")
-	rules := "add table ip refused; add chain ip refused out { type filter hook output priority 0; }; add rule ip refused out ip daddr 127.0.1.15 drop"
+	rules := "add table ip refused; add chain ip refused out { type filter hook output priority 0; }"
+	for _, a := range addresses {
+		rules += "; add rule ip refused out ip daddr " + a + " drop"
+	}
 	if out, err := exec.Command(nft, rules).CombinedOutput(); err != nil {
 		t.Fatalf("nft: %v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = exec.Command(nft, "delete table ip refused").Run() })
+	allow = sync.OnceFunc(func() { _ = exec.Command(nft, "delete table ip refused").Run() })
+	t.Cleanup(allow)
+	return allow
 }
 
 // TestMetrics looks at whole scrapes: is every metric documented, is every documented
@@ -50,7 +56,7 @@ func refuseOne(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	netsim.RequireLab(t)
 	promtool := tools.Require(t, "promtool")
-	refuseOne(t)
+	refuse(t, "127.0.1.15")
 	for _, perAddress := range []string{"none", "native", "classic"} {
 		t.Run("per_address "+perAddress, func(t *testing.T) {
 			e := startExporter(t, fmt.Sprintf(everything, perAddress), "--storage.path="+filepath.Join(t.TempDir(), "storage"))
