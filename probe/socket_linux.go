@@ -147,10 +147,10 @@ func (s *socket) options(filter []bpf.Instruction) error {
 			return fmt.Errorf("icmp socket: filter: %w", err)
 		}
 	}
+	if err := bindToDevice(s.fd, s.key.device); err != nil {
+		return err
+	}
 	if s.key.device != "" {
-		if err := unix.BindToDevice(s.fd, s.key.device); err != nil {
-			return fmt.Errorf("interface %q: %w", s.key.device, err)
-		}
 		s.index = boundTo(s.fd, s.key.device)
 	}
 	if err := s.bind(); err != nil {

@@ -89,7 +89,7 @@ func (s *traceSocket) park(og *origin) {
 	if s.socket != nil {
 		parked.identifier, parked.transmit = s.identifier, s.transmit
 	}
-	s.socket, s.reserved = parked, -1
+	s.socket, s.reserved, s.finder = parked, -1, -1
 }
 
 // forgetOrigins forgets the origins that no socket leaves from.

@@ -27,9 +27,12 @@ type traceSocket struct {
 	// reserved is an ordinary socket that holds port for us, of TCP and UDP: nobody else gets it, and
 	// the kernel answers a SYN/ACK with a reset. -1: none
 	reserved int
-	trails   int  // how many routes use it
-	rounds   int  // how many of them have an open round
-	spare    bool // nobody used it after the last Apply
+	// finder is a UDP socket that never sends: connecting it tells which source address the kernel chooses.
+	// It is kept, so that a round needs no descriptor. -1: none
+	finder int
+	trails int  // how many routes use it
+	rounds int  // how many of them have an open round
+	spare  bool // nobody used it after the last Apply
 }
 
 // foreignBytes is how much in a second a raw socket must bear of ICMP errors about packets of others: 16,384
@@ -46,10 +49,13 @@ var errNoRaw = errors.New(`no permission. Traceroutes by TCP and UDP need a raw 
 // openTraceSocket opens what the routes of a key need. It takes the port, or the identifier, of one before
 // it, if that is not 0 and still free: it is part of the flows.
 func openTraceSocket(key traceKey, mode transmitMode, flow uint16) (*traceSocket, error) {
-	s := &traceSocket{key: key, reserved: -1}
+	s := &traceSocket{key: key, reserved: -1, finder: -1}
 	err := s.open(mode, flow)
 	if err == nil {
 		err = s.tune()
+	}
+	if err == nil {
+		s.finder, err = ordinary(key.socketKey, unix.SOCK_DGRAM)
 	}
 	if err != nil {
 		s.close()
@@ -147,10 +153,12 @@ func (s *traceSocket) close() {
 	if s.socket != nil {
 		s.socket.close()
 	}
-	if s.reserved >= 0 {
-		_ = unix.Close(s.reserved)
-		s.reserved = -1
+	for _, fd := range [2]int{s.reserved, s.finder} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
 	}
+	s.reserved, s.finder = -1, -1
 }
 
 // begin and end tell of a round of one of the socket's routes.
@@ -205,13 +213,22 @@ func ordinary(key socketKey, kind int) (fd int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("socket: %w", err)
 	}
-	if key.device != "" {
-		if err := unix.BindToDevice(fd, key.device); err != nil {
-			_ = unix.Close(fd)
-			return -1, fmt.Errorf("interface %q: %w", key.device, err)
-		}
+	if err := bindToDevice(fd, key.device); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	return fd, nil
+}
+
+// bindToDevice binds a socket to an interface, if one is named.
+func bindToDevice(fd int, name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := unix.BindToDevice(fd, name); err != nil {
+		return fmt.Errorf("interface %q: %w", name, err)
+	}
+	return nil
 }
 
 // portOf returns the port, or identifier, to which a socket is bound.

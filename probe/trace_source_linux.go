@@ -8,25 +8,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sourceTo returns the source address that the kernel chooses for a destination: checksums cover it. It asks a
-// socket that leaves by the same interface, and is used once: one that is connected keeps the source of
-// its first connection, and one whose connection is dissolved is not bound to the interface any more
-// (__udp_disconnect of Linux).
+// sourceTo returns the source address that the kernel chooses for a destination: checksums cover it. A
+// socket keeps the source of its first connection until that is dissolved (udp(7), AF_UNSPEC); and one whose connection
+// is dissolved is not bound to its interface any more (__udp_disconnect of Linux).
 func (s *traceSocket) sourceTo(dst netip.Addr) (netip.Addr, error) {
 	if s.key.source.IsValid() {
 		return s.key.source, nil
 	}
-	fd, err := ordinary(s.key.socketKey, unix.SOCK_DGRAM)
-	if err != nil {
+	var none unix.RawSockaddrInet6
+	_ = connectTo(s.finder, &none, unix.SizeofSockaddrInet6) // AF_UNSPEC is 0
+	if err := bindToDevice(s.finder, s.key.device); err != nil {
 		return netip.Addr{}, err
 	}
-	defer unix.Close(fd)
 	var name unix.RawSockaddrInet6
 	length := putSockaddr(&name, dst, s.index)
-	if errno := connectTo(fd, &name, length); errno != 0 {
+	if errno := connectTo(s.finder, &name, length); errno != 0 {
 		return netip.Addr{}, errno
 	}
-	addr, err := unix.Getsockname(fd)
+	addr, err := unix.Getsockname(s.finder)
 	if err != nil {
 		return netip.Addr{}, err
 	}
