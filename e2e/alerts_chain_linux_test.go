@@ -45,21 +45,22 @@ const (
 // alertScenario is a network without fault.
 const alertScenario = `
 seed: 4
-prefixes: [192.0.2.0/24, 198.18.7.0/24, 198.18.8.0/24, 198.51.100.0/24, 203.0.113.0/24]
+prefixes: [192.0.2.0/24, 198.18.7.0/24, 198.18.8.0/24, 198.18.9.0/24, 198.51.100.0/24, 203.0.113.0/24]
 rules:
   - {delay: 20ms, spread: 20ms}
 routes:
   - {prefix: 198.18.8.0/24, hops: [10.0.0.1, 10.0.0.2]}
 `
 
-// sharedConfig is of the first exporter: a /24 that two tenants share, another of one, and one whose
-// path is going to change.
+// sharedConfig is of the first exporter: a /24 that two tenants share, another of one, one whose
+// path is going to change, and one without a tenant, to which the machine is going to have no route.
 const sharedConfig = `
 defaults: {tcp: off, trace: off}
 prefixes:
   - {prefix: 192.0.2.0/24, name: PAR-1, router: PA2, tenants: [team-a, team-b], names: {192.0.2.10: mail}}
   - {prefix: 203.0.113.0/24, name: NYC-1, router: NY1, tenants: [team-a]}
   - {prefix: 198.18.8.0/24, name: SYD-1, tenants: [team-a], trace: {interval: 2s, timeout: 500ms}}
+  - {prefix: 198.18.9.0/24, name: TYO-1}
 `
 
 // lonelyConfig is of the second, which is going to be ended.
@@ -83,10 +84,11 @@ type wrong struct {
 // What is told, as clockless has it, in the order in which it happens.
 var (
 	hostDown  = isDown("PAR-1 192.0.2.10 mail", "", "timeout")
-	otherDown = isDown("PAR-1 192.0.2.20", "", "timeout")
-	blipDown  = isDown("NYC-1 203.0.113.30", "", "timeout")
+	otherDown = isDown("PAR-1 192.0.2.20", "", "") // only an address that has a name has a cause
+	blipDown  = isDown("NYC-1 203.0.113.30", "", "")
 	lonDown   = isDown("LON-1 198.51.100.0/24", "N/256 IPs", "timeout")
 	romDown   = isDown("ROM-1 "+stumblerPrefix, "N/256 IPs", "timeout (prober busy)")
+	tyoDown   = isDown("TYO-1 198.18.9.0/24", "N/256 IPs", "no route from the prober")
 	parDown   = isDown("PAR-1 192.0.2.0/24", "N/256 IPs", "timeout")
 	gone      = wrong{"EXPORTER 127.0.0.1:10241 GONE", "EXPORTER 127.0.0.1:10241 was GONE", "1 prefixes unwatched", ""}
 	rerouted  = wrong{"SYD-1 198.18.8.0/24 ROUTE CHANGED", "SYD-1 198.18.8.0/24 ROUTE had CHANGED", "", ""}
@@ -248,7 +250,7 @@ func startChain(t *testing.T) *chain {
 	c.prometheus = startShippedPrometheus(t, []string{exporterAddress, secondExporter, thirdExporter},
 		[]string{firstAlertmanager, secondAlertmanager, thirdAlertmanager})
 	await(t, time.Minute, "Prometheus knows all prefixes, their tenants and a path", func() string {
-		if n, _ := c.prometheus.number(`sum(prefix:targets_expected:count) + count(prefix:tenant:nth) + count(prefix:tenant:info) + count(prefix_route_changes_total)`); n != 5*256+6+6+1 {
+		if n, _ := c.prometheus.number(`sum(prefix:targets_expected:count) + count(prefix:tenant:nth) + count(prefix:tenant:info) + count(prefix_route_changes_total)`); n != 6*256+7+7+1 {
 			return fmt.Sprint(n)
 		}
 		return ""
@@ -272,9 +274,10 @@ func (c *chain) single() {
 	c.stumble()
 	cut := setRule(c.t, c.lab, silence(true, "192.0.2.10/32", "192.0.2.20/32", "203.0.113.30/32", "198.51.100.0/24", stumblerPrefix))
 	c.reroute()
+	c.unroute("add")
 	if !c.expect(slices.Concat(
 		critical(phoneA, boxA, hostDown), critical(phoneB, boxB, hostDown), critical(phoneB, boxB, lonDown),
-		critical(phoneB, boxB, romDown),
+		critical(phoneB, boxB, romDown), critical(phoneNOC, boxNOC, tyoDown),
 		[]string{ // at night nobody is told of these
 			"mail to " + boxA + ": [WARNING] " + otherDown.mail(),
 			"mail to " + boxB + ": [WARNING] " + otherDown.mail(),
@@ -289,6 +292,19 @@ func (c *chain) single() {
 	c.inTime("198.51.100.0", cut, "sms to "+phoneB+": "+lonDown.sms(), `ALERTS{alertname="PrefixDown",name="LON-1",alertstate=%q}`)
 	c.inTime("198.51.100.0", cut, "sns to "+phoneB+": "+lonDown.sms(), `ALERTS{alertname="PrefixDown",name="LON-1",alertstate=%q}`)
 	c.inTime("198.18.7.0", cut, "sms to "+phoneB+": "+romDown.sms(), `ALERTS{alertname="PrefixDown",name="ROM-1",alertstate=%q}`)
+	if m, _ := c.inbox.find("sms to " + phoneNOC + ": " + tyoDown.sms()); m.at.Sub(cut) > bar {
+		c.t.Errorf("%q took %v, want %v at most", m.text, m.at.Sub(cut), bar)
+	} else {
+		c.t.Logf("%.1f s for %q", m.at.Sub(cut).Seconds(), m.text)
+	}
+}
+
+// unroute takes the way to one prefix away ("add" of routes that reject), or gives it back ("del").
+func (c *chain) unroute(what string) {
+	c.t.Helper()
+	for _, half := range []string{"198.18.9.0/25", "198.18.9.128/25"} {
+		ip(c.t, "route", what, "unreachable", half)
+	}
 }
 
 // whole takes the rest of the /24 away while its first address is down still, and ends the
@@ -296,6 +312,7 @@ func (c *chain) single() {
 func (c *chain) whole() {
 	cut := setRule(c.t, c.lab, silence(true, "192.0.2.0/24"))
 	setRule(c.t, c.lab, silence(false, "203.0.113.30/32", stumblerPrefix))
+	c.unroute("del")
 	c.lonely.t = c.t
 	c.lonely.terminate()
 	if !c.expect(slices.Concat(critical(phoneA, boxA, parDown), critical(phoneB, boxB, parDown),
@@ -347,7 +364,7 @@ func (c *chain) recovery() {
 	// As long as an SMS may wait (group_interval), so that a wrong one would have come.
 	time.Sleep(30 * time.Second)
 	c.lonely = startOtherExporter(c.t, secondExporter, lonelyConfig, c.storageOf(c.lonely))
-	c.expect(slices.Concat(recovered(phoneA, boxA, parDown), recovered(phoneB, boxB, parDown), recovered(phoneB, boxB, romDown),
+	c.expect(slices.Concat(recovered(phoneA, boxA, parDown), recovered(phoneB, boxB, parDown), recovered(phoneB, boxB, romDown), recovered(phoneNOC, boxNOC, tyoDown),
 		byPhone(recovered(phoneNOC, boxNOC, gone)), byPhone(critical(phoneNOC, boxNOC, failing)),
 		[]string{"mail to " + boxA + ": [RESOLVED] " + blipDown.over()}))
 }
