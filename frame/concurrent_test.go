@@ -54,7 +54,9 @@ func TestEverythingAtOnce(t *testing.T) {
 		if _, err := w.Reference(Mean); err != nil {
 			t.Error(err)
 		}
+		w.mu.Lock()
 		w.drainTapped()
+		w.mu.Unlock()
 	})
 	forever(func(int) {
 		tap := w.Tap(netip.MustParsePrefix("192.0.2.0/24"), netip.Addr{})

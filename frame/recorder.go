@@ -221,7 +221,7 @@ func (r *Recorder) drain(t *track) {
 	r.buffer = results[:0]
 }
 
-// drainTapped reads ahead of the next frame where somebody follows single probes.
+// drainTapped reads ahead of the next frame where somebody follows single probes. The caller holds r.mu.
 func (r *Recorder) drainTapped() {
 	if len(r.taps) == 0 || r.closed {
 		return

@@ -18,7 +18,7 @@ func TestPathsInWords(t *testing.T) {
 		"10.0.0.1 * 10.0.0.3: 10.0.0.3 says host unreachable":      {Status: Blocked, Hops: hops, By: letter('c'), Code: 1},
 		"10.0.0.1 * 10.0.0.3: 10.0.0.3 says unreachable, code 200": {Status: Blocked, Hops: hops, By: letter('c'), Code: 200},
 		"2001:db8::1: 2001:db8::1 says no route":                   {Status: Blocked, Hops: []netip.Addr{six}, By: six},
-		"2001:db8::1: 2001:db8::1 says source routing error":        {Status: Blocked, Hops: []netip.Addr{six}, By: six, Code: 7},
+		"2001:db8::1: 2001:db8::1 says source routing error":       {Status: Blocked, Hops: []netip.Addr{six}, By: six, Code: 7},
 		"loops": {Status: Loop}, "Status(9)": {Status: 9},
 	} {
 		if got := p.String(); got != want {
