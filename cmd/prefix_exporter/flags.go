@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kingpin/v2"
@@ -126,7 +127,7 @@ func advise(cli *kingpin.ApplicationModel, args []string, err error) error {
 			}
 			return didYouMean(err, typed, names, "")
 		}
-		return err
+		return wrongValue(cli, args, err)
 	}
 	typed = strings.TrimSuffix(typed, "'")
 	typed, _, _ = strings.Cut(typed, "=")
@@ -144,6 +145,57 @@ func advise(cli *kingpin.ApplicationModel, args []string, err error) error {
 		return fmt.Errorf("%w: it is a flag of the command %s", err, strings.Join(others, ", "))
 	}
 	return didYouMean(err, strings.TrimPrefix(typed, "no-"), own, "--")
+}
+
+// wrongValue says which flag or variable has the value that an error is about, and what it may be: kingpin says
+// neither where a value comes from nor, of some types, what it must be.
+func wrongValue(cli *kingpin.ApplicationModel, args []string, err error) error {
+	flags := cli.Flags
+	for _, c := range cli.Commands {
+		if c.Name == commandOf(cli, args) {
+			flags = append(flags[:len(flags):len(flags)], c.Flags...)
+		}
+	}
+	for _, f := range flags {
+		place, value, given := "--"+f.Name, "", false
+		if value, given = valueOf(args, f.Name); !given {
+			place, value = f.Envar, os.Getenv(f.Envar)
+		}
+		if value == "" {
+			continue
+		}
+		if e := f.Value.Set(value); e != nil && e.Error() == err.Error() {
+			return fmt.Errorf("%s %q: %s", place, value, allowed(f.Value, e))
+		}
+	}
+	return err
+}
+
+// allowed says what a value must be, from the error of its type.
+func allowed(v kingpin.Value, err error) string {
+	if b, ok := v.(interface{ IsBoolFlag() bool }); ok && b.IsBoolFlag() {
+		return "must be true or false"
+	}
+	if list, ok := strings.CutPrefix(err.Error(), "enum value must be one of "); ok {
+		list, _, _ = strings.Cut(list, ", got ")
+		return "must be one of " + strings.ReplaceAll(list, ",", ", ")
+	}
+	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
+		return "must be a number: " + number.Err.Error()
+	}
+	return err.Error()
+}
+
+// valueOf returns the last value that the command line has for a flag.
+func valueOf(args []string, name string) (value string, given bool) {
+	for i, arg := range args {
+		if v, ok := strings.CutPrefix(arg, "--"+name+"="); ok {
+			value, given = v, true
+		} else if arg == "--"+name && i+1 < len(args) {
+			value, given = args[i+1], true
+		}
+	}
+	return value, given
 }
 
 // didYouMean adds the nearest name, if one is near.
@@ -179,7 +231,11 @@ func flagNames(g *kingpin.FlagGroupModel) (names []string) {
 
 // fatal says why there is nothing to run. Somebody who reads logs by a program gets a line of the log.
 func fatal(args []string, stderr io.Writer, err error) {
-	if slices.Contains(args, "--log.format=json") || os.Getenv("PREFIX_EXPORTER_LOG_FORMAT") == "json" {
+	format, given := valueOf(args, "log.format")
+	if !given {
+		format = os.Getenv("PREFIX_EXPORTER_LOG_FORMAT")
+	}
+	if format == "json" {
 		if logger, e := app.NewLogger(stderr, "error", "json"); e == nil {
 			level.Error(logger).Log("msg", "Cannot start", "err", err)
 			return

@@ -26,8 +26,8 @@ func TestCommandLine(t *testing.T) {
 		"a flag of another command than the default":   {[]string{"--strict"}, 1, `^$`, `unknown long flag '--strict': it is a flag of the command check,`},
 		"a command that is unknown":                    {[]string{"ping"}, 1, `^$`, `^prefix_exporter: error: unexpected ping, try --help\n$`},
 		"a command with a slip":                        {[]string{"chekc", "f"}, 1, `^$`, `^prefix_exporter: error: unexpected chekc: did you mean check\?, try --help\n$`},
-		"a level that is unknown":                      {[]string{"--log.level=loud"}, 1, `^$`, `enum value must be one of debug,info,warn,error, got 'loud'`},
-		"an engine that is unknown":                    {[]string{"--probe.engine=best"}, 1, `^$`, `enum value must be one of auto,batch,pro-bing, got 'best'`},
+		"a level that is unknown":                      {[]string{"--log.level=loud"}, 1, `^$`, `^prefix_exporter: error: --log.level "loud": must be one of debug, info, warn, error, try --help\n$`},
+		"an engine that is unknown":                    {[]string{"--probe.engine=best"}, 1, `^$`, `--probe.engine "best": must be one of auto, batch, pro-bing`},
 		"a file that was named, absent":                {[]string{"--log.level=error", "run", "--config.file=testdata/absent.yml"}, 78, `^$`, `testdata/absent.yml: `},
 		"a file without a name":                        {[]string{"--log.level=error", "--config.file="}, 78, `^$`, `must be the name of a file`},
 		"a file that is standard input":                {[]string{"--config.file=-"}, 1, `^$`, `config.file "-": standard input cannot be read again at a reload`},
@@ -37,6 +37,9 @@ func TestCommandLine(t *testing.T) {
 		"a check of an empty name":                     {[]string{"check", ""}, 1, `^$`, `^FILE "": must be the name of a configuration file, or - for standard input\n$`},
 		"a telemetry path that is no path":             {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.telemetry-path=x"}, 1, `^$`, `level=error msg="Cannot start" err="telemetry path \\"x\\": must begin with /`},
 		"an allowed host that is a pattern":            {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.allowed-hosts=a.example", "--web.allowed-hosts=*.example"}, 1, `^$`, `allowed host \\"\*\.example\\": must be one name`},
+		"a number that is none":                        {[]string{"trace", "--port=http", "127.0.0.1"}, 1, `^$`, `--port "http": must be a number: invalid syntax`},
+		"a value of another argument":                  {[]string{"trace", "--protocol", "gre", "127.0.0.1"}, 1, `^$`, `--protocol "gre": must be one of icmp, tcp, udp`},
+		"an error of flags as JSON, of two arguments":  {[]string{"--log.format", "json", "--nope"}, 1, `^$`, `^\{"caller":.*"err":"unknown long flag '--nope'"`},
 		"an error of flags as JSON":                    {[]string{"--log.format=json", "--nope"}, 1, `^$`, `^\{"caller":.*"err":"unknown long flag '--nope'","level":"error","msg":"Cannot start","ts":.*\}\n$`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -96,7 +99,10 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 	}{
 		"stands in for the flag":           {[]string{"PREFIX_EXPORTER_CONFIG_FILE=" + file}, nil, 78, "absent.yml: cannot be read"},
 		"is less than the flag":            {[]string{"PREFIX_EXPORTER_CONFIG_FILE=testdata/valid.yml"}, []string{"--config.file=" + file}, 78, "absent.yml: cannot be read"},
-		"is checked like the flag":         {[]string{"PREFIX_EXPORTER_PROBE_ENGINE=best"}, nil, 1, "enum value must be one of auto,batch,pro-bing, got 'best'"},
+		"is checked like the flag":         {[]string{"PREFIX_EXPORTER_PROBE_ENGINE=best"}, nil, 1, `PREFIX_EXPORTER_PROBE_ENGINE "best": must be one of auto, batch, pro-bing`},
+		"that is neither true nor false":   {[]string{"PREFIX_EXPORTER_WEB_ENABLE_LIFECYCLE=yes"}, nil, 1, `PREFIX_EXPORTER_WEB_ENABLE_LIFECYCLE "yes": must be true or false`},
+		"of the log, with an error":        {[]string{"PREFIX_EXPORTER_LOG_FORMAT=json"}, []string{"--nope"}, 1, `"err":"unknown long flag '--nope'"`},
+		"of the log, less than the flag":   {[]string{"PREFIX_EXPORTER_LOG_FORMAT=json"}, []string{"--log.format=logfmt", "--nope"}, 1, "prefix_exporter: error: unknown long flag '--nope', try --help"},
 		"of a flag without a value":        {[]string{"PREFIX_EXPORTER_STRICT=true"}, []string{"check", "testdata/nothing.yml"}, 1, "warning: nothing to probe"},
 		"is not that of the tag of images": {[]string{"PREFIX_EXPORTER_VERSION=0.1.0"}, []string{"check", "--quiet", "testdata/valid.yml"}, 0, ""},
 	} {
