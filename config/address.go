@@ -5,6 +5,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -62,21 +63,28 @@ func part() codec[netip.Prefix] {
 }
 
 // parseAddr reads an address, or says how to write it.
-func parseAddr(s string) (netip.Addr, string, bool) {
+func parseAddr(s string) (netip.Addr, string, bool) { return parseMasked(s, "") }
+
+// parseMasked reads the address that stands before a mask, such as /24, which is part of what to write. The mask may be empty.
+func parseMasked(s, mask string) (netip.Addr, string, bool) {
 	a, err := netip.ParseAddr(s)
 	switch {
 	case err != nil:
-		return netip.Addr{}, addressAdvice(s), false
+		return netip.Addr{}, addressAdvice(s, mask), false
 	case a.Zone() != "":
-		return netip.Addr{}, fmt.Sprintf("must be an address without a zone: write %s, and interface: %s beside the prefix", a.WithZone(""), a.Zone()), false
+		return netip.Addr{}, fmt.Sprintf("must be an address without a zone: write %s%s, and interface: %s beside the prefix", a.WithZone(""), mask, a.Zone()), false
 	case a.Is4In6():
-		return netip.Addr{}, fmt.Sprintf("must not be an IPv4 address in IPv6: write %s", a.Unmap()), false
+		n, err := strconv.Atoi(strings.TrimPrefix(mask, "/"))
+		if mask = ""; err == nil && n >= 96 { // 96 of the 128 bits say that it is one
+			mask = fmt.Sprintf("/%d", n-96)
+		}
+		return netip.Addr{}, fmt.Sprintf("must not be an IPv4 address in IPv6: write %s%s", a.Unmap(), mask), false
 	}
 	return a, "", true
 }
 
-// addressAdvice says what is the matter with something that is nearly an address.
-func addressAdvice(s string) string {
+// addressAdvice says what is the matter with something that is nearly an address, with a mask behind it or none.
+func addressAdvice(s, mask string) string {
 	if zerosInIPv4.MatchString(s) {
 		numbers := strings.Split(s, ".")
 		for i, n := range numbers {
@@ -85,12 +93,12 @@ func addressAdvice(s string) string {
 			}
 		}
 		if a, err := netip.ParseAddr(strings.Join(numbers, ".")); err == nil {
-			return fmt.Sprintf("must not have leading zeros: write %s", a)
+			return fmt.Sprintf("must not have leading zeros: write %s%s", a, mask)
 		}
 		return "each of its four numbers must be between 0 and 255"
 	}
 	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return fmt.Sprintf("must not have brackets: write %s", a)
+		return fmt.Sprintf("must not have brackets: write %s%s", a, mask)
 	}
 	if a, err := netip.ParseAddrPort(s); err == nil {
 		return fmt.Sprintf("must not have a port: write %s", a.Addr())
@@ -117,7 +125,11 @@ func parsePrefix(s string, least int) (netip.Prefix, string, bool) {
 	if spaced := strings.Fields(s); !slash && len(spaced) == 2 { // as routers write it
 		before, mask, slash = spaced[0], spaced[1], true
 	}
-	addr, why, ok := parseAddr(before)
+	behind := ""
+	if maskBits.MatchString(mask) {
+		behind = "/" + mask
+	}
+	addr, why, ok := parseMasked(before, behind)
 	if !ok {
 		if why == "" && slash && shortIPv4.MatchString(before) {
 			why = "must have all four numbers of its address, such as " + before + strings.Repeat(".0", 3-strings.Count(before, ".")) + "/" + mask
@@ -134,7 +146,7 @@ func parsePrefix(s string, least int) (netip.Prefix, string, bool) {
 		if write := strings.TrimLeft(mask, "0"); maskBits.MatchString(write) {
 			return no("must not have a leading zero in its mask: write %s/%s", addr, write)
 		}
-		return no("mask must be between %d and %d", least, addr.BitLen())
+		return no("mask must be a whole number between %d and %d", least, addr.BitLen())
 	}
 	p, err := netip.ParsePrefix(addr.String() + "/" + mask)
 	if err != nil || p.Bits() < least {

@@ -175,12 +175,17 @@ func (d *decoder) syntax(at *place, data []byte, err error) {
 	hint := ""
 	if bareColons.Match(textOf(data, int(at.line))) {
 		hint = "; an IPv6 address that begins or ends with a colon must be in quotes"
+	} else if tabIndent.Match(textOf(data, int(at.line))) {
+		hint = "; lines must be indented by spaces, not by tabs"
 	}
 	d.problems.add(at, "", "not valid YAML: %s%s", strings.TrimSpace(text), hint)
 }
 
 // bareColons finds an IPv6 address that YAML reads as something else.
 var bareColons = regexp.MustCompile(`[0-9A-Fa-f]::(?:[\s,\]}]|$)|(?:^|[\s,\[{])::`)
+
+// tabIndent finds a tab among the white space that a line begins with.
+var tabIndent = regexp.MustCompile(`^ *\t`)
 
 // textOf returns one line of data, counted from 1.
 func textOf(data []byte, line int) []byte {
