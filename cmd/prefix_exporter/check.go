@@ -28,8 +28,8 @@ type checkArguments struct {
 // checkCommand adds the command check to the command line.
 func checkCommand(cli *kingpin.Application, a *checkArguments) {
 	cmd := cli.Command("check", "Validate a configuration file and say what it will cost.")
-	cmd.Flag("strict", "Take warnings for mistakes: exit status 1.").BoolVar(&a.strict)
-	cmd.Flag("quiet", "Say nothing about a file that is right.").Short('q').BoolVar(&a.quiet)
+	cmd.Flag("strict", "Treat warnings as mistakes: exit status 1.").BoolVar(&a.strict)
+	cmd.Flag("quiet", "Print nothing about a valid file but warnings.").Short('q').BoolVar(&a.quiet)
 	cmd.Flag("json", "Print mistakes, warnings and costs as JSON.").BoolVar(&a.json)
 	cmd.Flag("explain", "Print the settings in force for one address instead of the cost, and where each comes from.").PlaceHolder("IP").StringVar(&a.explain)
 	cmd.Flag("against", "Another configuration file, such as the one in force: warn when more than half of its addresses are not in FILE.").PlaceHolder("FILE").StringVar(&a.against)

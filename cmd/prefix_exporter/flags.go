@@ -92,14 +92,14 @@ func runCommand(cli *kingpin.Application, o *app.Options) (explicit func() bool)
 		Default(web.DefaultTelemetryPath).StringVar(&o.TelemetryPath)
 	cmd.Flag("web.enable-lifecycle", "Allow POST /-/reload and POST /-/trace.").
 		BoolVar(&o.EnableLifecycle)
-	cmd.Flag("web.allowed-hosts", "Name by which clients may ask, beside localhost, addresses and the machine's own (repeatable); its port does not matter. Others get status 421 with --web.enable-lifecycle and no login, and always for a WebSocket and what is not GET.").
+	cmd.Flag("web.allowed-hosts", "Host name that clients may use, besides localhost, IP addresses and the machine's own name (repeatable, without a port). Requests for other names get status 421: WebSockets and all that may change something always, everything with --web.enable-lifecycle and no login.").
 		PlaceHolder("NAME").StringsVar(&o.AllowedHosts)
 	cmd.Flag("storage.path", "Folder that remembers which addresses ever answered. Empty: nothing is written.").
 		Default("").StringVar(&o.StoragePath)
 	engines := []string{probe.EngineAuto, probe.EngineBatch, probe.EngineProBing}
 	cmd.Flag("probe.engine", "How to probe: batch (Linux), pro-bing (portable), or auto, the best there is. One of: auto, batch, pro-bing.").
 		Default(probe.EngineAuto).EnumVar(&o.Engine, engines...)
-	cmd.Flag("log.changes", "How to log changes of state: a line for what happens to a prefix at once, or for each address. One of: none, prefix, address.").
+	cmd.Flag("log.changes", "How to log changes of state: one line for what happens to a prefix at once, one for each address, or none. One of: none, prefix, address.").
 		Default(app.LogChangesPrefix).EnumVar(&o.LogChanges, app.LogChanges...)
 	return func() bool { return set || file.HasEnvarValue() }
 }
