@@ -23,6 +23,8 @@ type checkArguments struct {
 	json    bool
 	explain string
 	against string
+
+	explainGiven, againstGiven bool // an empty value is a slip of a script, and must not pass for none
 }
 
 // checkCommand adds the command check to the command line.
@@ -31,8 +33,8 @@ func checkCommand(cli *kingpin.Application, a *checkArguments) {
 	cmd.Flag("strict", "Treat warnings as mistakes: exit status 1.").BoolVar(&a.strict)
 	cmd.Flag("quiet", "Print nothing about a valid file but warnings.").Short('q').BoolVar(&a.quiet)
 	cmd.Flag("json", "Print mistakes, warnings and costs as JSON.").BoolVar(&a.json)
-	cmd.Flag("explain", "Print the settings in force for one address instead of the cost, and where each comes from.").PlaceHolder("IP").StringVar(&a.explain)
-	cmd.Flag("against", "Another configuration file, such as the one in force: warn when more than half of its addresses are not in FILE.").PlaceHolder("FILE").StringVar(&a.against)
+	cmd.Flag("explain", "Print the settings in force for one address instead of the cost, and where each comes from.").PlaceHolder("IP").IsSetByUser(&a.explainGiven).StringVar(&a.explain)
+	cmd.Flag("against", "Another configuration file, such as the one in force: warn when more than half of its addresses are not in FILE.").PlaceHolder("FILE").IsSetByUser(&a.againstGiven).StringVar(&a.against)
 	cmd.Arg("FILE", "Configuration file, - for standard input.").Required().StringVar(&a.file)
 }
 
@@ -68,7 +70,7 @@ func check(a checkArguments, stdin io.Reader, stdout, stderr io.Writer) error {
 // fill finds out what there is to say.
 func (r *report) fill(a checkArguments, stdin io.Reader) error {
 	var addr netip.Addr
-	if a.explain != "" {
+	if a.explain != "" || a.explainGiven {
 		var err error
 		if addr, err = netip.ParseAddr(a.explain); err != nil {
 			return fmt.Errorf("explain %q: must be an IPv4 or IPv6 address", a.explain)
@@ -82,6 +84,9 @@ func (r *report) fill(a checkArguments, stdin io.Reader) error {
 	}
 	if a.file == "" {
 		return errors.New(`FILE "": must be the name of a configuration file, or - for standard input`)
+	}
+	if a.againstGiven && a.against == "" {
+		return errors.New(`against "": must be the name of a configuration file, or - for standard input`)
 	}
 	if a.file == "-" && a.against == "-" {
 		return errors.New("against \"-\": standard input is FILE already")

@@ -35,6 +35,8 @@ func TestCommandLine(t *testing.T) {
 		"a file to check that is absent":               {[]string{"check", "testdata/absent.yml"}, 1, `^$`, `^testdata/absent.yml: cannot be read: no such file or directory\n$`},
 		"a check of nothing":                           {[]string{"check"}, 1, `^$`, `required argument 'FILE' not provided`},
 		"a check of an empty name":                     {[]string{"check", ""}, 1, `^$`, `^FILE "": must be the name of a configuration file, or - for standard input\n$`},
+		"a check against an empty name":                {[]string{"check", "--against=", "testdata/valid.yml"}, 1, `^$`, `^against "": must be the name of a configuration file, or - for standard input\n$`},
+		"an explanation of an empty address":           {[]string{"check", "--explain=", "testdata/valid.yml"}, 1, `^$`, `^explain "": must be an IPv4 or IPv6 address\n$`},
 		"a telemetry path that is no path":             {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.telemetry-path=x"}, 1, `^$`, `level=error msg="Cannot start" err="telemetry path \\"x\\": must begin with /`},
 		"an allowed host that is a pattern":            {[]string{"--log.level=error", "--config.file=testdata/valid.yml", "--web.allowed-hosts=a.example", "--web.allowed-hosts=*.example"}, 1, `^$`, `allowed host \\"\*\.example\\": must be one name`},
 		"a number that is none":                        {[]string{"trace", "--port=http", "127.0.0.1"}, 1, `^$`, `--port "http": must be a number: invalid syntax`},
