@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -51,14 +52,33 @@ func traceCommand(cli *kingpin.Application, a *traceArguments) {
 	cmd.Arg("IP", "IPv4 or IPv6 address.").Required().StringVar(&a.address)
 	cmd.Flag("protocol", "What to send. One of: icmp, tcp, udp; the last two need CAP_NET_RAW.").
 		Default("icmp").EnumVar(&t.Protocol, "icmp", "tcp", "udp")
-	cmd.Flag("port", "Destination port of tcp (default 80) and udp (default 33434).").Uint16Var(&a.port)
+	cmd.Flag("port", "Destination port of tcp (default 80) and udp (default 33434).").SetValue(decimal[uint16]{&a.port, 16})
 	cmd.Flag("interval", "From one round to the next, 100ms to 24h.").Default("1s").DurationVar(&t.Interval)
 	cmd.Flag("timeout", "How long to wait for the answer of a hop, 10ms to the interval.").Default("500ms").DurationVar(&t.Timeout)
-	cmd.Flag("max-hops", "The longest route, 1 to 64.").Default("30").IntVar(&t.MaxHops)
-	cmd.Flag("count", "Number of rounds; 0: until ^C on a terminal, 10 otherwise.").Default("0").Uint64Var(&a.count)
+	cmd.Flag("max-hops", "The longest route, 1 to 64.").Default("30").SetValue(decimal[int]{&t.MaxHops, 31})
+	cmd.Flag("count", "Number of rounds; 0: until ^C on a terminal, 10 otherwise.").Default("0").SetValue(decimal[uint64]{&a.count, 64})
 	cmd.Flag("source", "Source address.").StringVar(&a.source)
 	cmd.Flag("interface", "Interface or VRF to leave by.").StringVar(&t.Interface)
 }
+
+// decimal is the value of a flag: a whole number of so many bits. As in the configuration, 0443 is 443; those of
+// kingpin take it for octal, 291.
+type decimal[N int | uint16 | uint64] struct {
+	number *N
+	bits   int
+}
+
+// Set reads the number.
+func (d decimal[N]) Set(text string) error {
+	v, err := strconv.ParseUint(text, 10, d.bits)
+	if err == nil {
+		*d.number = N(v)
+	}
+	return err
+}
+
+// String writes the number.
+func (d decimal[N]) String() string { return fmt.Sprint(*d.number) }
 
 // check fills in the target, or says what is wrong with the command line.
 func (a *traceArguments) check() error {

@@ -28,6 +28,10 @@ func TestTraceRefusesWhatItCannotDo(t *testing.T) {
 		"a timeout beyond the interval":    {[]string{"192.0.2.7", "--timeout=2s"}, `timeout "2s": must be between 10ms and the interval, 1s`},
 		"more hops than a packet can live": {[]string{"192.0.2.7", "--max-hops=65"}, `max-hops "65": must be between 1 and 64`},
 		"a port of a protocol without":     {[]string{"192.0.2.7", "--port=80"}, `port "80": icmp has no ports`},
+		"a port with a leading zero":       {[]string{"192.0.2.7", "--port=0443"}, `port "443": icmp has no ports`},
+		"hops with a leading zero":         {[]string{"192.0.2.7", "--max-hops=0200"}, `max-hops "200": must be between 1 and 64`},
+		"a number in another base":         {[]string{"192.0.2.7", "--max-hops=0x80"}, `prefix_exporter: error: --max-hops "0x80": must be a number: invalid syntax, try --help`},
+		"a port that is too large":         {[]string{"192.0.2.7", "--port=65536"}, `prefix_exporter: error: --port "65536": must be a number: value out of range, try --help`},
 		"two mistakes at once":             {[]string{"x", "--max-hops=0"}, "ip \"x\": must be an IPv4 or IPv6 address\nmax-hops \"0\": must be between 1 and 64"},
 	} {
 		t.Run(name, func(t *testing.T) {
