@@ -87,6 +87,9 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 		help := strings.Join(strings.Fields(execute(t, command, "--help").Stdout), " ")
 		for _, name := range flagsIn(execute(t, command, "--help").Stdout) {
 			variable := "PREFIX_EXPORTER_" + strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(name))
+			if name == "port" {
+				variable = "PREFIX_EXPORTER_TRACE_PORT"
+			}
 			if want := name != "help" && name != "version"; strings.Contains(help, "($"+variable+")") != want {
 				t.Errorf("%s: --%s: %s is named: %v", command, name, variable, !want)
 			}
@@ -106,6 +109,7 @@ func TestEveryFlagHasAnEnvironmentVariable(t *testing.T) {
 		"of the log, with an error":        {[]string{"PREFIX_EXPORTER_LOG_FORMAT=json"}, []string{"--nope"}, 1, `"err":"unknown long flag '--nope'"`},
 		"of the log, less than the flag":   {[]string{"PREFIX_EXPORTER_LOG_FORMAT=json"}, []string{"--log.format=logfmt", "--nope"}, 1, "prefix_exporter: error: unknown long flag '--nope', try --help"},
 		"of a flag without a value":        {[]string{"PREFIX_EXPORTER_STRICT=true"}, []string{"check", "testdata/nothing.yml"}, 1, "warning: nothing to probe"},
+		"is not that of Kubernetes":        {[]string{"PREFIX_EXPORTER_PORT=tcp://192.0.2.1:10240"}, []string{"trace", "x"}, 1, `ip "x": must be an IPv4 or IPv6 address`},
 		"is not that of the tag of images": {[]string{"PREFIX_EXPORTER_VERSION=0.1.0"}, []string{"check", "--quiet", "testdata/valid.yml"}, 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -52,7 +52,8 @@ func traceCommand(cli *kingpin.Application, a *traceArguments) {
 	cmd.Arg("IP", "IPv4 or IPv6 address.").Required().StringVar(&a.address)
 	cmd.Flag("protocol", "What to send. One of: icmp, tcp, udp; the last two need CAP_NET_RAW.").
 		Default("icmp").EnumVar(&t.Protocol, "icmp", "tcp", "udp")
-	cmd.Flag("port", "Destination port of tcp (default 80) and udp (default 33434).").SetValue(decimal[uint16]{&a.port, 16})
+	// Kubernetes sets PREFIX_EXPORTER_PORT=tcp://… in pods beside a service that is called prefix-exporter.
+	cmd.Flag("port", "Destination port of tcp (default 80) and udp (default 33434).").Envar("PREFIX_EXPORTER_TRACE_PORT").SetValue(decimal[uint16]{&a.port, 16})
 	cmd.Flag("interval", "From one round to the next, 100ms to 24h.").Default("1s").DurationVar(&t.Interval)
 	cmd.Flag("timeout", "How long to wait for the answer of a hop, 10ms to the interval.").Default("500ms").DurationVar(&t.Timeout)
 	cmd.Flag("max-hops", "The longest route, 1 to 64.").Default("30").SetValue(decimal[int]{&t.MaxHops, 31})
