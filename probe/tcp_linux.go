@@ -140,6 +140,9 @@ func (c *connector) start() error {
 	c.fitWitnesses()
 	c.clock.update()
 	c.polled, c.judged = c.clock.now, c.clock.now
+	if len(c.byKey) == 0 {
+		return nil
+	}
 	c.report.lines.log(level.Key(), level.InfoValue(), "msg", "Connecting", "ports", len(c.byKey), "connections_limit", c.limit,
 		"hears_answers_after_icmp_errors", c.witnesses[0].fd >= 0 || c.witnesses[1].fd >= 0)
 	return nil
