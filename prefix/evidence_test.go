@@ -256,3 +256,29 @@ func TestTheCauseIsThatOfTheNewestProbe(t *testing.T) {
 		})
 	}
 }
+
+func TestAReloadThatProbesMoreOftenIsNoDoubt(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		before, after time.Duration
+		silence       int // seconds before the reload
+		story, states string
+	}{
+		{"the first probe of the shorter interval is still to come", time.Minute, time.Second, 55, "==.", "UUU"},
+		{"for which it has as long as any other", time.Minute, time.Second, 55, "===========", "UUUUUUUUUU?"},
+		{"but not longer than the longer interval allowed", 3 * time.Second, time.Second, 14, "==", "U?"},
+		{"with a longer interval the evidence is good for longer", time.Second, 3 * time.Second, 9, "=======", "UUUUUU?"},
+		{"what is unknown stays so", 3 * time.Second, time.Second, 16, "==.", "??U"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				table, h := one(t, every(test.before, ExpectSeen), nil)
+				tell(t, table, h, "."+strings.Repeat("=", test.silence))
+				table.Apply([]Block{blockOf("192.0.2.0/24", []string{"192.0.2.7"}, every(test.after, ExpectSeen))})
+				if got := tell(t, table, h, test.story); got != test.states {
+					t.Errorf("states %s, want %s", got, test.states)
+				}
+			})
+		})
+	}
+}

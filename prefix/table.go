@@ -283,7 +283,7 @@ func (s *Series) apply(info *Block, addrs []netip.Addr, rules map[netip.Addr]Tar
 		rule, probed := rules[now]
 		slot := &s.slots[i]
 		if probed && slot.Configured && now == before {
-			slot.reconfigure(rule)
+			slot.reconfigure(rule, int64(time.Since(s.start)))
 			continue
 		}
 		s.rings[i] = ring{}
@@ -318,8 +318,12 @@ func (s *Series) fitHistograms(was *Block) {
 	}
 }
 
-// reconfigure changes what the outcomes of a probed address mean.
-func (s *Slot) reconfigure(rule TargetProbe) {
+// reconfigure changes what the outcomes of a probed address mean, at a moment as Slot.measured has it.
+func (s *Slot) reconfigure(rule TargetProbe, now int64) {
+	// Where probes become more frequent, the first of them is still to come: until then the evidence is
+	// as good as it was when nothing more was due.
+	before, after := int64(s.rule.patience()), int64(rule.patience())
+	s.measured = max(s.measured, min(s.measured+before, now+after)-after)
 	s.rule = rule
 	never := s.LastAnswer.IsZero()
 	if rule.Expect == ExpectNone || rule.Expect == ExpectSeen && never {
