@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -179,8 +180,10 @@ func (a *app) makeEngines() error {
 		return err
 	}
 	trace, err := a.NewTrace(probe.TraceOptions{
-		Record:      a.routes.Record,
-		NoRoute:     a.routes.RecordNoRoute,
+		Record: a.routes.Record,
+		NoRoute: func(k route.Key, dst netip.Addr, at time.Time) {
+			a.routes.RecordNoRoute(k, dst, at, a.health.Offline())
+		},
 		Destination: a.destinations.choose,
 		Logger:      a.Logger, Registerer: a.registry, Health: a.health,
 	})

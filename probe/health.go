@@ -100,6 +100,15 @@ func (h *Health) Troubles() []Trouble {
 // Troubled says whether anything went wrong in the last two minutes.
 func (h *Health) Troubled() bool { return len(h.Troubles()) > 0 }
 
+// offlineHold is how long ago it may have been judged that this machine is offline: every healthEvery.
+const offlineHold = 3 * healthEvery
+
+// Offline says whether this machine has, by the newest judgement of echo requests, no way to (nearly) anything.
+func (h *Health) Offline() bool {
+	_, is := h.within(offlineHold, prefix.ICMP.String(), ReasonOffline)
+	return is
+}
+
 // within returns a trouble that there was within that time.
 func (h *Health) within(hold time.Duration, kind string, r Reason) (Trouble, bool) {
 	now := h.now()

@@ -93,3 +93,23 @@ func TestEachKindOfProbeHasTroublesOfItsOwn(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
+
+func TestThisMachineIsOfflineAsLongAsEchoRequestsSaySo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := NewHealth(time.Now)
+		h.Report("tcp", ReasonOffline, "tcp: no port has a way")
+		h.Report("icmp", ReasonStalled, "icmp: stopped")
+		if h.Offline() {
+			t.Error("offline for another reason")
+		}
+		h.Report("icmp", ReasonOffline, "icmp: no way")
+		time.Sleep(2 * healthEvery) // one judgement may be late
+		if !h.Offline() {
+			t.Error("not offline between two judgements")
+		}
+		time.Sleep(2 * healthEvery)
+		if h.Offline() {
+			t.Error("offline although that is not said any more")
+		}
+	})
+}

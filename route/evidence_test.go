@@ -58,7 +58,7 @@ func TestAnotherIntervalIsNoOtherRoute(t *testing.T) {
 }
 
 func TestNoRouteFromTheProber(t *testing.T) {
-	// A word is a round: x could not be sent, else as answers reads it, with + for blanks.
+	// A word is a round: x could not be sent, o neither, for the machine was offline, else as answers reads it, with + for blanks.
 	for _, test := range []struct {
 		name, rounds string
 		status       Status
@@ -71,6 +71,11 @@ func TestNoRouteFromTheProber(t *testing.T) {
 		{"a single round is no change", "a+D x a+D", Reached, 2, nil},
 		{"the path is what it was before", "a+D x x a+D", Reached, 2, []string{"this machine has no route to 192.0.2.1", "this machine has a route to 192.0.2.1 again"}},
 		{"from the start on", "x x", NoRoute, 0, []string{"this machine has no route to 192.0.2.1"}},
+		{"a machine that is offline shows no hop, and tells no change", "a+D o o o", NoRoute, 0, nil},
+		{"nor one when it is back", "a+D o o a+D", Reached, 2, nil},
+		{"nor one if that is known only after the first round", "a+D x o o a+D", Reached, 2, nil},
+		{"what was told before is over when it is back", "a+D x x o a+D", Reached, 2, []string{"this machine has no route to 192.0.2.1", "this machine has a route to 192.0.2.1 again"}},
+		{"that it alone has no route afterwards is told", "a+D o o x x", NoRoute, 0, []string{"this machine has no route to 192.0.2.1"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var told []string
@@ -78,8 +83,8 @@ func TestNoRouteFromTheProber(t *testing.T) {
 			table.Apply([]Spec{spec})
 			for i, word := range strings.Fields(test.rounds) {
 				at := epoch.Add(time.Duration(i) * time.Minute)
-				if word == "x" {
-					table.RecordNoRoute(key, target, at)
+				if word == "x" || word == "o" {
+					table.RecordNoRoute(key, target, at, word == "o")
 				} else {
 					table.Record(key, target, Round{Started: at, Answers: answers(strings.ReplaceAll(word, "+", " "))})
 				}
@@ -97,10 +102,10 @@ func TestNoRouteFromTheProber(t *testing.T) {
 
 func TestARoundThatCouldNotBeSentToWhatIsGoneIsIgnored(t *testing.T) {
 	table := NewTable(nil)
-	table.RecordNoRoute(key, target, epoch)
+	table.RecordNoRoute(key, target, epoch, false)
 	table.Apply([]Spec{spec})
-	table.RecordNoRoute(key, target.Prev().Next(), epoch)
-	table.RecordNoRoute(key, Spec{}.Addr, epoch)
+	table.RecordNoRoute(key, target.Prev().Next(), epoch, false)
+	table.RecordNoRoute(key, Spec{}.Addr, epoch, false)
 	if got := table.Current()[0].Rounds; got != 1 {
 		t.Errorf("%d rounds, want 1", got)
 	}

@@ -26,7 +26,7 @@ type entry struct {
 	rounds  uint64
 	last    time.Time
 	total   uint64   // changes of the path to the destination
-	noRoute int      // rounds in a row, the newest included, that this machine had no way for
+	noRoute int      // rounds in a row, the newest included, that this machine had no way for; of those while it was offline the first
 	changes []Change // never written, but for appending
 }
 
@@ -125,20 +125,21 @@ func (e *entry) goTo(dst netip.Addr) {
 const noRouteRounds = 2
 
 // RecordNoRoute takes a round of a route to dst that this machine had no way for, at the moment at which it
-// should have begun. What Record ignores is ignored here, too.
-func (t *Table) RecordNoRoute(k Key, dst netip.Addr, at time.Time) {
+// should have begun. offline says that it has no way to anything: that is shown, but no change of this
+// route. What Record ignores is ignored here, too.
+func (t *Table) RecordNoRoute(k Key, dst netip.Addr, at time.Time, offline bool) {
 	t.mu.RLock()
 	e := t.routes[k]
 	t.mu.RUnlock()
 	if e == nil || !dst.IsValid() {
 		return
 	}
-	if c, changed := e.recordNoRoute(dst, at); changed {
+	if c, changed := e.recordNoRoute(dst, at, offline); changed {
 		t.onChange(c)
 	}
 }
 
-func (e *entry) recordNoRoute(dst netip.Addr, at time.Time) (Change, bool) {
+func (e *entry) recordNoRoute(dst netip.Addr, at time.Time, offline bool) (Change, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.gone {
@@ -148,6 +149,10 @@ func (e *entry) recordNoRoute(dst netip.Addr, at time.Time) (Change, bool) {
 	before := e.path()
 	e.rounds++
 	e.last = at
+	if offline {
+		e.noRoute = max(e.noRoute, 1)
+		return Change{}, false
+	}
 	if e.noRoute++; e.noRoute != noRouteRounds {
 		return Change{}, false
 	}

@@ -46,7 +46,7 @@ func tracedRoutes() *route.Table {
 	record(v4, "192.0.2.1", 3, answer(route.Exceeded, "10.0.0.7", 3*time.Millisecond, mpls), route.Answer{}, route.Answer{})
 	record(v6, "2001:db8::1", 0, answer(route.Unreachable, "fe80::1", time.Millisecond))
 	for minute := range 2 {
-		table.RecordNoRoute(noWay, noWay.Addr, tracedAt.Add(time.Duration(minute)*time.Minute))
+		table.RecordNoRoute(noWay, noWay.Addr, tracedAt.Add(time.Duration(minute)*time.Minute), false)
 	}
 	return table
 }
