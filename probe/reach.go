@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"math/bits"
 	"net/netip"
 	"time"
 
@@ -57,7 +58,7 @@ type reach[T any] struct {
 	settle func(d denial[T], offline bool)
 
 	blocks  [][]T // the targets by prefix
-	turn    int   // where in blocks, and in each block, the next look begins
+	turn    int   // where in blocks the next look begins, and which of each block it takes
 	waiting []denial[T]
 	offline bool
 	judged  int64 // when that was judged last
@@ -71,7 +72,8 @@ func (r *reach[T]) flush(now int64) {
 	r.settleUntil(now)
 }
 
-// apply replaces the targets.
+// apply replaces the targets. Those of one prefix should stand in the order of their addresses: a route takes a part of
+// them away that stands together, and looks are spread evenly.
 func (r *reach[T]) apply(targets []T, block func(T) netip.Prefix) {
 	places := map[netip.Prefix]int{}
 	r.blocks, r.turn = nil, 0
@@ -197,12 +199,15 @@ func (r *reach[T]) nothingThere() bool {
 }
 
 // lookAt asks about some targets of a block, spread over it: which share of them has no way, and whether any has
-// one or had one until now.
+// one or had one until now. Of each part of the block it takes another one each time, in no regular order: else, where
+// every second target has lost its way, it would ask about these only.
 func (r *reach[T]) lookAt(block []T, looks int) (gone float64, matters bool) {
 	looks = min(looks, len(block))
 	n := 0
 	for i := range looks {
-		t := block[(r.turn+i*len(block)/looks)%len(block)]
+		from, to := i*len(block)/looks, (i+1)*len(block)/looks
+		offset, _ := bits.Mul64(uint64(r.turn*looks+i)*golden, uint64(to-from))
+		t := block[from+int(offset)]
 		there := r.look(t)
 		if !there {
 			n++

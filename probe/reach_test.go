@@ -120,6 +120,12 @@ func TestWhatHasNoWayIsLostUnlessTheMachineIsOffline(t *testing.T) {
 	const a, b, c, six = "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "2001:db8::/120"
 	second, minute := time.Second, time.Minute
 	three := []prefixOf{{a, 256, second}, {b, 256, second}, {c, 256, second}}
+	odd := without{}
+	for _, a := range addresses("192.0.2.1", 255) {
+		if a.As4()[3]%2 == 1 {
+			odd[a.String()+"/32"] = true
+		}
+	}
 	for name, test := range map[string]struct {
 		list    []prefixOf
 		before  without // for ten seconds, when the program starts
@@ -132,6 +138,7 @@ func TestWhatHasNoWayIsLostUnlessTheMachineIsOffline(t *testing.T) {
 		"all of three prefixes":                   {three, nil, without{a: true, b: true, c: true}, map[string]bool{a + " offline": true, b + " offline": true, c + " offline": true}, true},
 		"the only prefix":                         {three[:1], nil, without{a: true}, map[string]bool{a + " offline": true}, true},
 		"half of the only prefix":                 {three[:1], nil, without{"192.0.2.128/25": true}, map[string]bool{a + " lost": true}, false},
+		"every second address of the only prefix": {three[:1], nil, odd, map[string]bool{a + " lost": true}, false},
 		"one address of the only prefix":          {three[:1], nil, without{"192.0.2.9/32": true}, map[string]bool{a + " lost": true}, false},
 		"a large prefix beside a small one":       {[]prefixOf{{a, 256, second}, {b, 1, second}}, nil, without{a: true}, map[string]bool{a + " lost": true}, false},
 		"a small prefix beside a large one":       {[]prefixOf{{a, 256, second}, {b, 1, second}}, nil, without{b: true}, map[string]bool{b + " lost": true}, false},

@@ -3,6 +3,7 @@ package probe
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -191,6 +192,7 @@ func (b *batch) chart() {
 			targets = append(targets, s)
 		}
 	}
+	slices.SortFunc(targets, func(a, b *slot) int { return a.target.Addr.Compare(b.target.Addr) }) // they stand in the order of their phases
 	b.reach.apply(targets, func(s *slot) netip.Prefix { return blockOf(s.target.Handle, s.target.Addr) })
 	b.tally.blocks = len(b.reach.blocks)
 }

@@ -2,6 +2,7 @@ package probe
 
 import (
 	"net/netip"
+	"slices"
 )
 
 // rejected finds out what it means that the local system would not make an attempt.
@@ -74,6 +75,7 @@ func (c *connector) chart() {
 			targets = append(targets, e)
 		}
 	}
+	slices.SortFunc(targets, func(a, b *endpoint) int { return a.target.Addr.Compare(b.target.Addr) })
 	c.reach.apply(targets, func(e *endpoint) netip.Prefix { return blockOf(e.target.Handle, e.target.Addr) })
 	c.tally.blocks = len(c.reach.blocks)
 }
