@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -199,7 +200,8 @@ type groupKey struct {
 type changeGroup struct {
 	key         groupKey
 	first       event.Event
-	addresses   int
+	changes     int
+	addresses   map[netip.Addr]bool // one that flaps, or has several ports, is in it once
 	begun, last time.Time
 	why         map[string]int // cause, or obstacle, and how many have it
 }
@@ -215,11 +217,12 @@ func (p *prefixLog) add(now time.Time, e *event.Event) {
 	}
 	g := p.groups[k]
 	if g == nil {
-		g = &changeGroup{key: k, first: *e, begun: now, why: map[string]int{}}
+		g = &changeGroup{key: k, first: *e, begun: now, addresses: map[netip.Addr]bool{}, why: map[string]int{}}
 		p.groups[k] = g
 		p.order = append(p.order, g)
 	}
-	g.addresses++
+	g.changes++
+	g.addresses[e.IP] = true
 	g.last = now
 	g.why[whyOf(e)]++
 }
@@ -275,19 +278,20 @@ func (p *prefixLog) next() (at time.Time) {
 
 func (p *prefixLog) write(g *changeGroup) {
 	e := &g.first
-	if g.addresses == 1 {
+	if g.changes == 1 {
 		logChange(p.log, e)
 		return
 	}
+	n := len(g.addresses)
 	if isDiscovery(e) {
-		level.Info(p.log).Log("msg", "Addresses answer for the first time", "prefix", e.Prefix, "probe", e.Probe, "addresses", g.addresses)
+		level.Info(p.log).Log("msg", "Addresses answer for the first time", "prefix", e.Prefix, "probe", e.Probe, "addresses", n)
 		return
 	}
 	line := []any{"msg", "Addresses changed state", "prefix", e.Prefix, "probe", e.Probe}
 	if e.Port != 0 {
 		line = append(line, "port", e.Port)
 	}
-	line = append(line, "from", e.From, "to", e.To, "addresses", g.addresses)
+	line = append(line, "from", e.From, "to", e.To, "addresses", n)
 	if why := g.most(); why != "" && e.Type != event.TypeUp {
 		line = append(line, "cause", why)
 	}

@@ -217,7 +217,7 @@ func TestAPrefixIsOneLine(t *testing.T) {
 			for second := range 60 {
 				time.Sleep(time.Second)
 				c := tcp(answered(prefix.Dark), 80+uint16(second%2))
-				c.At = time.Now()
+				c.At, c.Addr = time.Now(), addr(byte(second))
 				l.Publish(newEvent(c))
 			}
 			time.Sleep(time.Minute)
@@ -226,11 +226,14 @@ func TestAPrefixIsOneLine(t *testing.T) {
 			`info msg="Addresses answer for the first time" prefix=192.0.2.0/24 probe=tcp addresses=60`,
 		}},
 		{"an outage, and who says so", func(l *event.Log) {
-			c := rejected
-			c.At = time.Now()
-			all(l, 200, c)
-			t := change(prefix.Up, prefix.Down)
-			all(l, 56, t)
+			for i := range 256 {
+				c := rejected
+				if i >= 200 {
+					c = change(prefix.Up, prefix.Down)
+				}
+				c.At, c.Addr = time.Now(), addr(byte(i))
+				l.Publish(newEvent(c))
+			}
 		}, []string{`info msg="Addresses changed state" prefix=192.0.2.0/24 probe=icmp from=up to=down addresses=256 cause="net unreachable, says 198.51.100.1"` + at}},
 		{"nothing can be measured", func(l *event.Log) {
 			c := unknown
@@ -251,8 +254,19 @@ func TestAPrefixIsOneLine(t *testing.T) {
 				time.Sleep(900 * time.Millisecond)
 			}
 		}, []string{
-			`addresses=12`, `addresses=12`,
+			`addresses=2 `, `addresses=2 `,
 		}},
+		{"addresses that flap are counted once", func(l *event.Log) {
+			for range 3 {
+				all(l, 2, change(prefix.Up, prefix.Down))
+				all(l, 2, answered(prefix.Down))
+			}
+		}, []string{`from=up to=down addresses=2 `, `from=down to=up addresses=2 `}},
+		{"an address with two ports is found once", func(l *event.Log) {
+			all(l, 2, tcp(answered(prefix.Dark), 80))
+			all(l, 2, tcp(answered(prefix.Dark), 443))
+			time.Sleep(time.Minute)
+		}, []string{`answer for the first time" prefix=192.0.2.0/24 probe=tcp addresses=2`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got := logChanges(t, LogChangesPrefix, test.publish)
