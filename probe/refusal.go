@@ -2,6 +2,7 @@ package probe
 
 import (
 	"errors"
+	"syscall"
 	"time"
 
 	"prefix_exporter/prefix"
@@ -65,11 +66,15 @@ func ofDestination(err error) bool {
 	return false
 }
 
-// hasWay says whether there is a way, by the answer of a look. What cannot be found out counts as one: it is no
-// outage.
+// hasWay says whether there is a way, by the answer of a look. Without the source address or the interface that a target
+// asks for there is none: what takes a line away often takes these with the routes. What cannot be found out
+// counts as one: it is no outage.
 func hasWay(look func(broadcast bool) error) bool {
 	seen := look(false)
-	if seen == nil || errors.Is(seen, errPath) || !ofDestination(seen) {
+	switch {
+	case errors.Is(seen, errPath):
+		return !errors.Is(seen, syscall.EADDRNOTAVAIL) && !errors.Is(seen, syscall.ENODEV)
+	case seen == nil, !ofDestination(seen):
 		return true
 	}
 	return errors.Is(seen, accessDenied) && look(true) == nil

@@ -56,9 +56,29 @@ func TestARefusalIsJudgedByAskingAgain(t *testing.T) {
 			if !errors.Is(err, test.says) {
 				t.Errorf("it says %v, want %v", err, test.says)
 			}
+			if errors.Is(test.look, errPath) {
+				return // that is told of the prober, and yet there is no way
+			}
 			way := got != refusedNoRoute
 			if got := hasWay(look); got != way {
 				t.Errorf("has a way: %v, want %v", got, way)
+			}
+		})
+	}
+}
+
+func TestWithoutASourceOrAnInterfaceThereIsNoWay(t *testing.T) {
+	for name, test := range map[string]struct {
+		why  error
+		want bool
+	}{
+		"the source address is gone":     {syscall.EADDRNOTAVAIL, false},
+		"the interface is gone":          {syscall.ENODEV, false},
+		"there is no socket to ask with": {syscall.EMFILE, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := hasWay(func(bool) error { return fmt.Errorf("%w: %w", errPath, test.why) }); got != test.want {
+				t.Errorf("has a way: %v, want %v", got, test.want)
 			}
 		})
 	}
