@@ -201,6 +201,7 @@ func TestATCPReloadUnderLoadCountsNothingTwice(t *testing.T) {
 	stay, come := tcpTargets(addresses("127.1.0.0", 512), nil, 80), tcpTargets(addresses("127.1.2.0", 256), nil, 80)
 	b.apply(stay)
 	b.run()
+	began := time.Now()
 	for i := range 10 {
 		time.Sleep(150 * time.Millisecond)
 		list := stay[:len(stay):len(stay)]
@@ -212,11 +213,13 @@ func TestATCPReloadUnderLoadCountsNothingTwice(t *testing.T) {
 	b.apply(stay)
 	time.Sleep(300 * time.Millisecond)
 	b.settle()
+	took := time.Since(began) // 1.8 s where nothing holds the test up
+	most := uint64(took/stay[0].Interval) + 2
 	answered := uint64(0)
 	for key, c := range b.counts() {
 		answered += c[prefix.Answered]
-		if sent := c[prefix.Answered]; sent < 3 || sent > 5 || c != [prefix.Outcomes]uint64{sent} {
-			t.Errorf("%s: counters %v, want 3 or 4 answered in 1.8 s", key, c)
+		if sent := c[prefix.Answered]; sent < 3 || sent > most || c != [prefix.Outcomes]uint64{sent} {
+			t.Errorf("%s: counters %v, want 3 to %d answered in %v", key, c, most, took)
 		}
 	}
 	if accepted := server.accepted.Load(); uint64(accepted) != answered {
