@@ -5,10 +5,6 @@ import (
 	"slices"
 )
 
-// noResult is the reason of an address that is unknown although nothing stood in the way of
-// measuring it: the process did not run, or its turn has not come since the start.
-const noResult = "no_result"
-
 // cause is why an address is as it is: values of labels.
 type cause struct {
 	reason, detail string

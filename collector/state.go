@@ -1,7 +1,6 @@
 package collector
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -148,7 +147,7 @@ func (st *state) add(s *series, snap *prefix.Snapshot, place int) {
 	case prefix.Down:
 		s.down.add(cause{slot.Cause.Outcome.String(), slot.Cause.Detail(), slot.Cause.By})
 	case prefix.Unknown:
-		s.unknown.add(cause{reason: cmp.Or(slot.Obstacle, noResult)})
+		s.unknown.add(cause{reason: slot.WhyUnknown()})
 	}
 	t := target{
 		place:    uint8(place),

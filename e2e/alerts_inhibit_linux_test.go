@@ -150,6 +150,12 @@ func fire(t *testing.T, lists ...[]labels) {
 			alerts = append(alerts, alert{l, time.Now()})
 		}
 	}
+	post(t, alerts)
+}
+
+// post hands alerts to the first Alertmanager, in the form of its API.
+func post(t *testing.T, alerts any) {
+	t.Helper()
 	body, err := json.Marshal(alerts)
 	if err != nil {
 		t.Fatal(err)

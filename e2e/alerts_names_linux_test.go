@@ -3,9 +3,6 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -53,18 +50,7 @@ func TestNastyNames(t *testing.T) {
 		want = append(want, "sms to "+phoneA+": "+tc.sms+" DOWN N/256 IPs since HH:MM ZONE: timeout",
 			"mail to "+boxA+": [CRITICAL] "+tc.name+" DOWN N/256 IPs: timeout")
 	}
-	body, err := json.Marshal(alerts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	answer, err := client.Post("http://"+firstAlertmanager+"/api/v2/alerts", "application/json", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		t.Fatal(answer.Status)
-	}
+	post(t, alerts)
 	await(t, time.Minute, "an SMS and a mail for each name", func() string { return in.lacks(want) })
 	for _, m := range in.all() {
 		if m.via != "mail" {

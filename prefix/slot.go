@@ -1,6 +1,9 @@
 package prefix
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // step moves the state of a slot on by the outcome of a probe, and says whether the probe
 // counts. sent and aged are the moments at which the probe was sent and at which age looked
@@ -102,3 +105,10 @@ func (s *Slot) forget(now int64) (from State, isNew bool) {
 	s.State, s.oks, s.fails, s.untold = Unknown, 0, 0, false
 	return s.before, true
 }
+
+// noResult is the obstacle of an address that is Unknown although nothing stood in the way of
+// measuring it: the process did not run, or its turn has not come since the start.
+const noResult = "no_result"
+
+// WhyUnknown is why an address that is Unknown could not be measured, as a value of the label reason: never empty.
+func (s *Slot) WhyUnknown() string { return cmp.Or(s.Obstacle, noResult) }

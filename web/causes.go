@@ -26,16 +26,12 @@ func newStanding(s *prefix.Slot) standingJSON {
 	switch {
 	case s.LeftOut:
 	case s.State == prefix.Unknown:
-		j.Obstacle = cmp.Or(s.Obstacle, noResult)
+		j.Obstacle = s.WhyUnknown()
 	default:
 		j.Cause, j.By, j.Obstacle = s.Cause.Detail(), addrJSON(s.Cause.By), s.Obstacle
 	}
 	return j
 }
-
-// noResult is the obstacle of an address that is unknown although nothing stood in the way of
-// measuring it: the process did not run, or its turn has not come since the start.
-const noResult = "no_result"
 
 // maxCauses is how many causes of each kind are told apart: outages have few, and more are no answer.
 const maxCauses = 8
@@ -81,7 +77,7 @@ func (c *causes) take(addr netip.Addr, s *prefix.Slot) {
 	case s.State == prefix.Down:
 		c.down[why]++
 	case s.State == prefix.Unknown:
-		c.unknown[cause{reason: cmp.Or(s.Obstacle, noResult)}]++
+		c.unknown[cause{reason: s.WhyUnknown()}]++
 	case s.State == prefix.Dark && s.Cause.Outcome > prefix.Timeout:
 		c.rejected[why]++
 	}
