@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"prefix_exporter/e2e/tools"
+	"prefix_exporter/lab/e2e/tools"
 )
 
 const configFile = "alertmanager.yml"

@@ -11,14 +11,14 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/testenv"
 )
 
 // asNobody runs f on a thread that may look into the folders of its user alone, and then ends with it.
 func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	if os.Getuid() != 0 {
-		netsim.Skip(t, "only root can become somebody else")
+		testenv.Skip(t, "only root can become somebody else")
 	}
 	done := make(chan bool)
 	go func() {

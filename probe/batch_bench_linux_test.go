@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/prefix"
 )
 

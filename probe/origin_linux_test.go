@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
+	"prefix_exporter/lab/testenv"
 	"prefix_exporter/prefix"
 	"prefix_exporter/route"
 )
@@ -23,7 +24,7 @@ type peer struct {
 func newPeer(t testing.TB) *peer {
 	t.Helper()
 	netsim.RequireLab(t)
-	cmd := exec.Command(netsim.RequireProgram(t, "unshare", "util-linux"), "--net", "sleep", "infinity")
+	cmd := exec.Command(testenv.RequireProgram(t, "unshare", "util-linux"), "--net", "sleep", "infinity")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

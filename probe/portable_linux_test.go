@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/prefix"
 )
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/prefix"
 	"prefix_exporter/route"
 )

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/testenv"
 )
 
 // setSysctl sets a sysctl of this network namespace until the end of the test.
@@ -26,14 +26,14 @@ func setSysctl(t testing.TB, path, value string) {
 func requireEnv(t testing.TB, name, because string) {
 	t.Helper()
 	if os.Getenv(name) != "1" {
-		netsim.Skip(t, "needs "+name+"=1, because "+because)
+		testenv.Skip(t, "needs "+name+"=1, because "+because)
 	}
 }
 
 // command runs a program that the test cannot do without.
 func command(t testing.TB, name string, args ...string) {
 	t.Helper()
-	path := netsim.RequireProgram(t, name, "iproute2")
+	path := testenv.RequireProgram(t, name, "iproute2")
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
 	}

@@ -15,7 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
+	"prefix_exporter/lab/testenv"
 	"prefix_exporter/prefix"
 )
 
@@ -258,7 +259,7 @@ func (s *server) accept(fd int) {
 // nft adds rules to the firewall of the lab, a chain for each hook, until the end of the test.
 func nft(t testing.TB, rules string) {
 	t.Helper()
-	path := netsim.RequireProgram(t, "nft", "nftables")
+	path := testenv.RequireProgram(t, "nft", "nftables")
 	script := `add table inet t
 add chain inet t in { type filter hook input priority 0; }
 add chain inet t out { type filter hook output priority 0; }

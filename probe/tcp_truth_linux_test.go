@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 )
 
 // connectionKey names one attempt as the lab sees it.

@@ -16,7 +16,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
+	"prefix_exporter/lab/testenv"
 	"prefix_exporter/route"
 )
 
@@ -37,7 +38,7 @@ func newChain(t testing.TB) *chain {
 	t.Helper()
 	netsim.RequireLab(t)
 	c := &chain{t: t}
-	unshare := netsim.RequireProgram(t, "unshare", "util-linux")
+	unshare := testenv.RequireProgram(t, "unshare", "util-linux")
 	for range chainLength {
 		cmd := exec.Command(unshare, "--net", "sleep", "infinity")
 		if err := cmd.Start(); err != nil {
@@ -61,7 +62,7 @@ func newChain(t testing.TB) *chain {
 	command(t, "ip", "-6", "route", "add", "2001:db8::/120", "via", "fd77:1::2")
 	command(t, "ip", "-6", "route", "add", "fd77::/16", "via", "fd77:1::2")
 	t.Cleanup(func() { _ = exec.Command("ip", "link", "del", "chain1").Run() }) // and the routes with it
-	ping := netsim.RequireProgram(t, "ping", "iputils-ping")
+	ping := testenv.RequireProgram(t, "ping", "iputils-ping")
 	for _, to := range []string{chainEnd4, chainEnd6} { // a new link takes up to a second to carry anything
 		waitFor(t, func() bool { return exec.Command(ping, "-n", "-c", "1", "-W", "1", to).Run() == nil })
 	}
@@ -130,7 +131,7 @@ echo 10000 >ipv4/icmp_msgs_burst || true`)
 
 // nft adds rules to the firewall of a node, into a chain for what it forwards.
 func (c *chain) nft(k int, rules string) {
-	netsim.RequireProgram(c.t, "nft", "nftables")
+	testenv.RequireProgram(c.t, "nft", "nftables")
 	c.in(k, "nft -f - <<'END'\nadd table inet t\nflush table inet t\nadd chain inet t f { type filter hook forward priority 0; }\n"+rules+"\nEND")
 }
 
@@ -153,7 +154,7 @@ func (h *hopTimes) median(i int) time.Duration {
 // tool runs a program of the system and returns what it prints.
 func tool(t testing.TB, pack, name string, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(netsim.RequireProgram(t, name, pack), args...)
+	cmd := exec.Command(testenv.RequireProgram(t, name, pack), args...)
 	cmd.Env = append(cmd.Environ(), "LC_ALL=C")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

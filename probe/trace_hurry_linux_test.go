@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 )
 
 func TestARouteIsTracedAtOnceWhenItIsAskedFor(t *testing.T) {

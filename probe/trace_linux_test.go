@@ -11,7 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/route"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/packet"
 	"prefix_exporter/route"
 )

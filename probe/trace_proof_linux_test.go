@@ -9,7 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/packet"
 )
 

@@ -7,7 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/netsim"
+	"prefix_exporter/lab/testenv"
 	"prefix_exporter/prefix"
 )
 
@@ -124,7 +125,7 @@ func eachMode(t *testing.T, test func(t *testing.T, b *bench)) {
 		t.Run(m.name, func(t *testing.T) {
 			netsim.RequireLab(t)
 			if m.rare {
-				netsim.RequireTime(t, 15*time.Minute) // for all modes of all tests
+				testenv.RequireTime(t, 15*time.Minute) // for all modes of all tests
 			}
 			if m.raw {
 				closePingGroups(t)

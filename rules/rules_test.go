@@ -16,7 +16,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"prefix_exporter/docs"
-	"prefix_exporter/e2e/tools"
+	"prefix_exporter/lab/e2e/tools"
 )
 
 // What an SMS of 160 characters has room for, beside what alertmanager/templates/sms.tmpl puts behind it.

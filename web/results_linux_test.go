@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"prefix_exporter/frame"
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/testenv"
 	"prefix_exporter/prefix"
 	"prefix_exporter/probe"
 )
@@ -32,7 +32,7 @@ func TestNoSingleResultIsLost(t *testing.T) {
 		err = engine.Apply(t.Context(), targets)
 	}
 	if err != nil {
-		netsim.Skip(t, err.Error())
+		testenv.Skip(t, err.Error())
 	}
 	frames := frame.New(frame.Options{Table: table})
 	endFrames := begin(t, frames.Run)

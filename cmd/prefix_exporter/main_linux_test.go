@@ -8,7 +8,7 @@ import (
 	"syscall"
 	"testing"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/testenv"
 )
 
 // In a network of its own a user without capabilities is allowed no ICMP socket at
@@ -52,7 +52,7 @@ func apart(t *testing.T, user int, args ...string) (status int, stderr string) {
 	err := c.Run()
 	if c.ProcessState == nil {
 		if errors.Is(err, syscall.EPERM) && os.Getuid() != 0 {
-			netsim.Skip(t, "user namespaces are not allowed here")
+			testenv.Skip(t, "user namespaces are not allowed here")
 		}
 		t.Fatal(err)
 	}

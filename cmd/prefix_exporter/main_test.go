@@ -19,7 +19,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"prefix_exporter/netsim"
+	"prefix_exporter/lab/testenv"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -187,7 +187,7 @@ func launch(t *testing.T, args ...string) *process {
 		return p.url != "" || forbidden.MatchString(p.log())
 	})
 	if p.url == "" {
-		netsim.Skip(t, "ICMP sockets are not allowed here")
+		testenv.Skip(t, "ICMP sockets are not allowed here")
 	}
 	return p
 }

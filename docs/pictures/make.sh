@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-go build -o "$scratch/" ./cmd/prefix_exporter ./netsim/cmd/netsim ./e2e/pictures
+go build -o "$scratch/" ./cmd/prefix_exporter ./lab/netsim/cmd/netsim ./lab/e2e/pictures
 # The browser runs inside the lab, too, where there is no network but the simulated one.
 # pictures LAB CONFIGURATION SET
 pictures() {
@@ -18,5 +18,5 @@ pictures() {
 		"$0/pictures" --dir=docs/pictures --set="$2"
 	' "$scratch" "$2" "$3"
 }
-pictures netsim/testdata/lively.yml docs/pictures/lively.yml lively
+pictures lab/netsim/testdata/lively.yml docs/pictures/lively.yml lively
 pictures docs/pictures/forty_lab.yml docs/pictures/forty.yml forty
