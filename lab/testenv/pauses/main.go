@@ -1,0 +1,28 @@
+// Command pauses only sleeps, and writes a line for each time that it overslept: the Unix time in seconds and by how many
+// milliseconds. What fails beside a pause of the machine may have failed because of it.
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+)
+
+// tick is how long it sleeps: as long as the probing loop of the exporter does.
+const tick = 4 * time.Millisecond
+
+func main() {
+	least := flag.Duration("least", 50*time.Millisecond, "the shortest pause that is written")
+	flag.Parse()
+	runtime.LockOSThread()
+	hurry() // before everything else that runs beside it
+	for {
+		began := time.Now()
+		time.Sleep(tick)
+		if overslept := time.Since(began) - tick; overslept >= *least {
+			fmt.Fprintf(os.Stdout, "%d %d\n", time.Now().Unix(), overslept.Milliseconds())
+		}
+	}
+}
