@@ -38,17 +38,18 @@ type batch struct {
 	key     *packet.Key
 	clock   *clock
 
-	mu      sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
-	origins *origins
-	sockets map[socketKey]*socket
-	list    []*socket // those that are open
-	mode    transmitMode
-	slots   []*slot // by number; a number is given again only when its target is gone
-	free    []uint32
-	byAddr  map[netip.Addr]*slot
-	groups  []*group
-	queues  map[time.Duration]*deadlines
-	replied []reply // answered, to be recorded when their transmit stamps are read
+	mu       sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
+	origins  *origins
+	carriers carriers
+	sockets  map[socketKey]*socket
+	list     []*socket // those that are open
+	mode     transmitMode
+	slots    []*slot // by number; a number is given again only when its target is gone
+	free     []uint32
+	byAddr   map[netip.Addr]*slot
+	groups   []*group
+	queues   map[time.Duration]*deadlines
+	replied  []reply // answered, to be recorded when their transmit stamps are read
 
 	drained    int64 // when the sockets were found empty last
 	behind     int64 // since when there has been more to read than could be; 0: there is not
@@ -89,7 +90,7 @@ func newBatchEngine(o Options, clocks func() (time.Time, int64)) (*batch, error)
 	report := o.reporter(&m.common)
 	b := &batch{
 		o: o, metrics: m, report: report, key: packet.NewKey(), clock: newClock(clocks),
-		origins: newOrigins(report, false),
+		origins: newOrigins(report, false), carriers: newCarriers(),
 		sockets: map[socketKey]*socket{},
 		byAddr:  map[netip.Addr]*slot{},
 		queues:  map[time.Duration]*deadlines{},
@@ -113,6 +114,7 @@ func (b *batch) Run(ctx context.Context) error {
 		g.seek(b.clock.now) // what was due between Apply and now is nobody's delay
 	}
 	b.drained, b.judged, b.ticked = b.clock.now, b.clock.now, b.clock.now
+	b.carriers.start()
 	b.mu.Unlock()
 	pace(ctx, b.clock, tick, b.tick)
 	return nil
@@ -172,6 +174,7 @@ func (b *batch) tick() (began int64) {
 	b.ticked = now
 	empty := b.drain(now)
 	b.follow(now)
+	b.carriers.step(now)
 	switch {
 	case empty:
 		b.behind = 0
@@ -321,7 +324,7 @@ func (b *batch) put(t *Target) {
 	if s.target.Handle != t.Handle {
 		s.aside = 0 // the new place of its results must learn that it is left out
 	}
-	s.target = *t
+	s.target, s.carrier = *t, carrier{}
 	socket := b.sockets[keyOf(t)]
 	if s.socket != socket {
 		s.flights = [2]flight{}
@@ -427,6 +430,7 @@ func (b *batch) closeSockets() {
 		s.close()
 	}
 	b.origins.close()
+	b.carriers.close()
 	b.list = nil
 	b.sockets = map[socketKey]*socket{}
 }

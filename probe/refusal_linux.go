@@ -136,6 +136,11 @@ func (b *batch) judgeRefusal(sl *slot, errno unix.Errno, now int64) (refusal, er
 	return why, err
 }
 
+// unplugged says whether a packet to a target would leave by an interface without carrier.
+func (b *batch) unplugged(s *slot) bool {
+	return b.carriers.lacks(&s.carrier, s.socket.key, s.socket.index, s.target.Addr, b.clock.now)
+}
+
 func (s *slot) look(broadcast bool) error {
 	return keyOf(&s.target).look(s.target.Addr, s.target.TOS, broadcast)
 }
@@ -171,7 +176,7 @@ func (b *batch) reached(sl *slot) {
 func (b *batch) newReach() reach[*slot] {
 	return reach[*slot]{
 		way:    func(s *slot) *way { return &s.way },
-		look:   func(s *slot) bool { return hasWay(s.look) },
+		look:   func(s *slot) bool { return !b.unplugged(s) && hasWay(s.look) },
 		settle: b.settleDenied,
 	}
 }

@@ -32,6 +32,11 @@ func (b *batch) sendDue(g *group) {
 			b.skip(s, due)
 			continue
 		}
+		if b.unplugged(s) {
+			b.tally.sent++ // its outcome is known
+			b.reach.deny(denial[*slot]{s, s.target.Handle, b.clock.now, b.clock.at(b.clock.now), uint16(s.serial + 1)})
+			continue
+		}
 		sock := s.socket
 		b.overtake(s)
 		sock.add(b.key, s, s.next(), due)

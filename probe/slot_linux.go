@@ -59,6 +59,7 @@ type slot struct {
 	way      way        // of reach
 	deniedBy unix.Errno // what is believed to mean that there is no way, since denied; 0: nothing
 	denied   int64
+	carrier  carrier
 	aside    int64 // a broadcast address, not to be asked before this moment; 0: none
 }
 

@@ -40,6 +40,7 @@ type endpoint struct {
 	queue    *deadlines
 	traced   int64 // log every attempt until this moment
 	way      way   // of reach
+	carrier  carrier
 	aside    int64 // a broadcast address, not to be asked before this moment; 0: none
 }
 
@@ -82,6 +83,8 @@ func (c *connector) connectDue(g *group) {
 			c.skip(e, due, errStale)
 		case e.attempts[(e.serial+1)&1].open:
 			c.skip(e, due, errBusy)
+		case c.unplugged(e):
+			c.noWay(e)
 		default:
 			c.connect(e, due)
 		}

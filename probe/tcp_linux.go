@@ -30,6 +30,7 @@ type connector struct {
 
 	mu        sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
 	origins   *origins
+	carriers  carriers
 	epoll     int // -1: not running
 	endpoints []*endpoint
 	free      []uint32
@@ -75,7 +76,7 @@ func newTCPBatch(o Options) (TCPEngine, error) {
 	report := o.tcpReporter(m)
 	c := &connector{
 		o: o, metrics: m, report: report, clock: newClock(readClocks()), linear: linearTimeouts(),
-		origins: newOrigins(report, true),
+		origins: newOrigins(report, true), carriers: newCarriers(),
 		changed: make(chan struct{}, 1), epoll: -1, byKey: map[netip.AddrPort]*endpoint{},
 	}
 	c.reach = c.newReach()
@@ -140,6 +141,7 @@ func (c *connector) start() error {
 	c.fitWitnesses()
 	c.clock.update()
 	c.polled, c.judged = c.clock.now, c.clock.now
+	c.carriers.start()
 	if len(c.byKey) == 0 {
 		return nil
 	}
@@ -156,6 +158,7 @@ func (c *connector) end() {
 		c.abandon(e)
 	}
 	c.origins.close()
+	c.carriers.close()
 	_ = unix.Close(c.epoll)
 	c.epoll = -1
 	c.fitWitnesses()
@@ -176,6 +179,7 @@ func (c *connector) tick() (now int64) {
 	c.poll()
 	c.testify()
 	c.follow(now)
+	c.carriers.step(now)
 	c.expire(now)
 	for _, g := range c.groups {
 		c.connectDue(g)
@@ -292,7 +296,7 @@ func (c *connector) put(t *TCPTarget) {
 	if e.target.Handle != t.Handle {
 		e.aside = 0 // the new place of its results must learn that it is left out
 	}
-	e.target = *t
+	e.target, e.carrier = *t, carrier{}
 	e.origin = c.origins.of(t.from(), c.clock.now)
 	e.address()
 	e.queue = c.queue(t.Timeout)

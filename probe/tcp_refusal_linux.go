@@ -14,9 +14,7 @@ func (c *connector) rejected(e *endpoint, err error) {
 	why, err := judgeRefusal(err, false, e.look)
 	switch why {
 	case refusedNoRoute:
-		c.tally.sent++ // its outcome is known
-		now := c.clock.monotonic()
-		c.reach.deny(denial[*endpoint]{e, e.target.Handle, now, c.clock.at(now), uint16(e.serial + 1)})
+		c.noWay(e)
 	case refusedBroadcast:
 		e.aside = c.clock.now + int64(asideFor)
 		c.report.leaveOut(e.target.Addr)
@@ -24,6 +22,18 @@ func (c *connector) rejected(e *endpoint, err error) {
 	default:
 		c.refused(e, err)
 	}
+}
+
+// noWay takes an attempt for which this machine has no way to the target.
+func (c *connector) noWay(e *endpoint) {
+	c.tally.sent++ // its outcome is known
+	now := c.clock.monotonic()
+	c.reach.deny(denial[*endpoint]{e, e.target.Handle, now, c.clock.at(now), uint16(e.serial + 1)})
+}
+
+// unplugged says whether a connection to a target would leave by an interface without carrier.
+func (c *connector) unplugged(e *endpoint) bool {
+	return c.carriers.lacks(&e.carrier, e.origin.key, e.origin.index, e.target.Addr, c.clock.now)
 }
 
 func (e *endpoint) look(broadcast bool) error {
@@ -54,7 +64,7 @@ func (c *connector) reached(e *endpoint) {
 func (c *connector) newReach() reach[*endpoint] {
 	return reach[*endpoint]{
 		way:    func(e *endpoint) *way { return &e.way },
-		look:   func(e *endpoint) bool { return hasWay(e.look) },
+		look:   func(e *endpoint) bool { return !c.unplugged(e) && hasWay(e.look) },
 		settle: c.settleDenied,
 	}
 }

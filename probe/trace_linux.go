@@ -37,20 +37,21 @@ type tracer struct {
 	clock   *clock
 	changed chan struct{} // Apply wakes who sleeps
 
-	mu      sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
-	origins *origins
-	sockets map[traceKey]*traceSocket
-	list    []*traceSocket // those that are open
-	mode    transmitMode
-	trails  []*trail // by number
-	free    []uint32
-	byKey   map[route.Key]*trail
-	byAddr  map[netip.Addr][]*trail // by the address that is traced
-	flows   map[route.Key]uint16    // the checksums of routes that are gone
-	open    []*trail                // those with a round that is not recorded yet
-	groups  []*group
-	poll    time.Duration
-	least   time.Duration // poll, if no socket wants more
+	mu       sync.Mutex // guards all below: held by the loop while it works, not while it sleeps
+	origins  *origins
+	carriers carriers
+	sockets  map[traceKey]*traceSocket
+	list     []*traceSocket // those that are open
+	mode     transmitMode
+	trails   []*trail // by number
+	free     []uint32
+	byKey    map[route.Key]*trail
+	byAddr   map[netip.Addr][]*trail // by the address that is traced
+	flows    map[route.Key]uint16    // the checksums of routes that are gone
+	open     []*trail                // those with a round that is not recorded yet
+	groups   []*group
+	poll     time.Duration
+	least    time.Duration // poll, if no socket wants more
 
 	wake    int64 // when the loop should run next
 	drained int64 // when the sockets were found empty last
@@ -70,7 +71,7 @@ func newTrace(o TraceOptions) (TraceEngine, error) {
 	}
 	report := o.reporter(m)
 	return &tracer{
-		o: o, metrics: m, report: report, origins: newOrigins(report, true), key: packet.NewKey(), clock: newClock(readClocks()),
+		o: o, metrics: m, report: report, origins: newOrigins(report, true), carriers: newCarriers(), key: packet.NewKey(), clock: newClock(readClocks()),
 		changed: make(chan struct{}, 1),
 		sockets: map[traceKey]*traceSocket{}, byKey: map[route.Key]*trail{}, byAddr: map[netip.Addr][]*trail{},
 		flows: map[route.Key]uint16{},
@@ -104,6 +105,7 @@ func (t *tracer) start() {
 		g.seek(t.clock.now) // what was due between Apply and now is nobody's delay
 	}
 	t.wake, t.drained, t.judged = t.clock.now, t.clock.now, t.clock.now
+	t.carriers.start()
 }
 
 // step does all that is to be done now, and returns for how long there is nothing. What has
@@ -128,6 +130,7 @@ func (t *tracer) step() (wait time.Duration) {
 		t.report.trouble(ReasonFlood, "more packets arrive than can be read")
 	}
 	t.follow(now)
+	t.carriers.step(now)
 	if empty || t.blind {
 		t.judgeAll()
 	}
@@ -354,7 +357,7 @@ func (t *tracer) moveTo(r *trail, dst netip.Addr) {
 			delete(t.byAddr, r.dst)
 		}
 	}
-	r.dst, r.asked, r.reached, r.traced = dst, 0, 0, 0
+	r.dst, r.asked, r.reached, r.traced, r.carrier = dst, 0, 0, 0, carrier{}
 	if dst.IsValid() {
 		t.byAddr[dst] = append(t.byAddr[dst], r)
 	}
@@ -421,6 +424,7 @@ func (t *tracer) closeSockets() {
 		s.close()
 	}
 	t.origins.close()
+	t.carriers.close()
 	t.list = nil
 	t.sockets = map[traceKey]*traceSocket{}
 }

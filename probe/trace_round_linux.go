@@ -78,6 +78,7 @@ type trail struct {
 	source   netip.Addr // of this round, where checksums cover it
 	reached  int        // TTL at which the destination answered in the round before; 0: it did not
 
+	carrier  carrier // of the way to dst
 	stranded refusal // why there is no way for the probes that were asked last; refusedHere: there is one
 
 	open     bool  // a round is not recorded yet

@@ -38,6 +38,9 @@ func (t *tracer) findSource(r *trail) (err error) {
 	if gone := r.socket.origin.gone; gone != nil {
 		return gone
 	}
+	if t.carriers.lacks(&r.carrier, r.socket.key.socketKey, r.socket.origin.index, r.dst, t.clock.now) {
+		return errCarrier
+	}
 	if r.asked > 0 {
 		return nil
 	}
