@@ -73,9 +73,9 @@ func TestPanelsSayInWordsThatThereIsNothing(t *testing.T) {
 	}
 }
 
-// ladders are all that may stand in thresholds with the colours of good and bad, by what they measure.
-// The steps of the first four are one ladder: twice the RTT is as bad as 1 % lost or down, and so on.
-func ladders() map[string]string {
+// scales are all that may stand in thresholds with the colours of good and bad, by what they measure.
+// The steps of the first four are one scale: twice the RTT is as bad as 1 % lost or down, and so on.
+func scales() map[string]string {
 	return map[string]string{
 		"0 green, 2 light, 4 middle, 8 dark, 16 red":                            "RTT ÷ reference",
 		"0 green, 2 light, 4 middle, 8 dark, 16 red, 51 purple":                 "score",
@@ -96,14 +96,14 @@ func ladders() map[string]string {
 	}
 }
 
-// words are the names of the colours of a ladder.
+// words are the names of the colours of a scale.
 func words() map[string]string {
 	return map[string]string{green: "green", light: "light", middle: "middle", dark: "dark", red: "red", purple: "purple"}
 }
 
-// ladder writes thresholds down as ladders does. What is below 0 are codes, such as −1 for no answer; a
+// scale writes thresholds down as scales does. What is below 0 are codes, such as −1 for no answer; a
 // colour up to 0 begins at 0. Where good is not coloured, in tables, it is put in.
-func ladder(steps []step) string {
+func scale(steps []step) string {
 	var list []string
 	for _, s := range steps {
 		name, ok := words()[s.Color]
@@ -125,14 +125,14 @@ func ladder(steps []step) string {
 	return strings.Join(list, ", ")
 }
 
-func TestThereIsOneLadderOfColours(t *testing.T) {
+func TestThereIsOneSeverityScale(t *testing.T) {
 	eachField(t, func(t *testing.T, p Panel, f field) {
-		got := ladder(f.Thresholds.Steps)
+		got := scale(f.Thresholds.Steps)
 		if got == "" {
 			return // nothing is judged
 		}
-		if _, ok := ladders()[got]; !ok {
-			t.Errorf("panel %d %q %s: has a ladder of its own: %s", p.ID, p.Title, f.Name, got)
+		if _, ok := scales()[got]; !ok {
+			t.Errorf("panel %d %q %s: has a scale of its own: %s", p.ID, p.Title, f.Name, got)
 		}
 		var bad []string
 		for _, s := range f.Thresholds.Steps {
@@ -146,8 +146,8 @@ func TestThereIsOneLadderOfColours(t *testing.T) {
 	})
 }
 
-// What is the same thing has the same ladder on every dashboard.
-func TestTheSameThingHasTheSameLadder(t *testing.T) {
+// What is the same thing has the same scale on every dashboard.
+func TestTheSameThingHasTheSameScale(t *testing.T) {
 	share, ratio := "0 green, 0.01 light, 0.03 middle, 0.07 dark, 0.15 red, 0.5 purple", "0 green, 2 light, 4 middle, 8 dark, 16 red"
 	long := "0 purple, 0.5 red, 0.985 dark, 0.993 middle, 0.997 light, 0.999 green"
 	for _, c := range []struct{ uid, panel, field, want string }{
@@ -167,7 +167,7 @@ func TestTheSameThingHasTheSameLadder(t *testing.T) {
 	} {
 		for _, f := range fields(t, panel(t, c.uid, c.panel)) {
 			if f.Name == c.field {
-				if diff := cmp.Diff(c.want, ladder(f.Thresholds.Steps)); diff != "" {
+				if diff := cmp.Diff(c.want, scale(f.Thresholds.Steps)); diff != "" {
 					t.Errorf("%s, %q %s (-want +got):\n%s", c.uid, c.panel, c.field, diff)
 				}
 			}

@@ -52,10 +52,10 @@ func TestTextCanBeReadInEveryTheme(t *testing.T) {
 	}
 }
 
-// TestStepsOfTheLadderAreToldApart compares the colours of cells as eyes with all cones see
+// TestStepsOfTheSeverityScaleAreToldApart compares the colours of cells as eyes with all cones see
 // them, and eyes without those for red (protanopia) or green (deuteranopia).
-func TestStepsOfTheLadderAreToldApart(t *testing.T) {
-	ladder := []string{"ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark", "unknown"}
+func TestStepsOfTheSeverityScaleAreToldApart(t *testing.T) {
+	scale := []string{"ok", "slow1", "slow2", "slow3", "red", "lost", "down", "dark", "unknown"}
 	for theme, colours := range themes(t) {
 		least := float64(leastUsual)
 		if strings.HasSuffix(theme, "safe") {
@@ -68,8 +68,8 @@ func TestStepsOfTheLadderAreToldApart(t *testing.T) {
 			"no red cones":   {{0.152286, 1.052583, -0.204868}, {0.114503, 0.786281, 0.099216}, {-0.003882, -0.048116, 1.051998}},
 			"no green cones": {{0.367322, 0.860646, -0.227968}, {0.280085, 0.672501, 0.047413}, {-0.011820, 0.042940, 0.968881}},
 		} {
-			for i, a := range ladder {
-				for _, b := range ladder[i+1:] {
+			for i, a := range scale {
+				for _, b := range scale[i+1:] {
 					if d := difference(lab(colours[a], matrix), lab(colours[b], matrix)); d < least {
 						t.Errorf("%s, %s: %s and %s differ by %.1f: must be %v", theme, eyes, a, b, d, least)
 					}

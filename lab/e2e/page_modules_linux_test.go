@@ -54,7 +54,7 @@ func pageHeatmap(t *testing.T, b *browser) {
 	const ask = `(async () => {
 		const { Heatmap } = await import("/assets/heatmap.js");
 		const { Model } = await import("/assets/model.js");
-		const { CLASSES } = await import("/assets/ladder.js");
+		const { CLASSES } = await import("/assets/severity.js");
 		const model = new Model();
 		model.layout({
 			revision: 1, scale: { first: 64, min_seconds: 1e-6, ratio: 1.000275 },

@@ -3,7 +3,7 @@
 
 import { fill, h, refill, setText } from "./dom.js";
 import { every, paths } from "./api.js";
-import { DOWN, ERROR, LOST, NONE, UNKNOWN, stepOf } from "./ladder.js";
+import { DOWN, ERROR, LOST, NONE, UNKNOWN, stepOf } from "./severity.js";
 import { Dial } from "./dial.js";
 import { ChartHolder, RIGHT, hourChart } from "./chart.js";
 import { NUMBERS } from "./inspector.js";

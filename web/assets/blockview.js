@@ -1,7 +1,7 @@
 // One block on the page: its title, its canvas, the ring around the cell that one looks at.
 
 import { h, setText } from "./dom.js";
-import { DARK, DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, UNKNOWN, WAITING, WEIGHTS } from "./ladder.js";
+import { DARK, DOWN, ERROR, LOST, RED, SLOW1, SLOW2, SLOW3, UNKNOWN, WAITING, WEIGHTS } from "./severity.js";
 import { paintBlock, PLACES } from "./paint.js";
 
 /** What a badge counts, each with its name: that of which the block has most, by weight. */

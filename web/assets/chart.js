@@ -1,6 +1,6 @@
 // Charts over time, by uPlot, which is loaded when the first picture stands.
 
-import { LOST } from "./ladder.js";
+import { LOST } from "./severity.js";
 import { minute, ratio, rtt } from "./format.js";
 
 let library = null;
@@ -107,7 +107,7 @@ function roundOnly(_, splits) {
 /**
  * The last hour of an address: of each probe the mean as a line and minimum to maximum as a band, the
  * lost share of the first one as bars, the nominal RTT as a dashed line. The scale is logarithmic, as the
- * ladder of colours is: one slow answer does not flatten all others. An update is {minutes, loss, nominal},
+ * severity scale is: one slow answer does not flatten all others. An update is {minutes, loss, nominal},
  * with a nominal RTT if there was one at first.
  * @param point is called with what is under the pointer, in words
  */

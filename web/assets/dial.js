@@ -1,7 +1,7 @@
 // The circular graph of the last 60 seconds: one sector a second, as on the face of a clock; the radius is
 // the RTT, the colour that of the cell, and the hand moves on.
 
-import { LOST } from "./ladder.js";
+import { LOST } from "./severity.js";
 import { rtt } from "./format.js";
 
 const SECTORS = 60;

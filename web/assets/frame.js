@@ -1,4 +1,4 @@
-// The binary messages of /api/v1/frames and /api/v1/references: bytes in, blocks of codes out.
+// The binary messages of /api/v1/frames and /api/v1/references: bytes in, chunks of codes out.
 // This module knows neither the page nor the network.
 
 /** The types of messages. */
@@ -14,7 +14,7 @@ export const TROUBLE = 2; // the prober was in trouble in this second
 const HEADER_BYTES = 24;
 const VERSION = 1;
 
-// How the codes of a block are written.
+// How the codes of a chunk are written.
 const DENSE = 1;
 const SPARSE = 2;
 const RUNS = 3;
@@ -55,7 +55,7 @@ export function parseLayout(body) {
 }
 
 /**
- * Calls visit(series, place, code) for every code of the blocks in a body, zeros included.
+ * Calls visit(series, place, code) for every code of the chunks in a body, zeros included.
  * @throws {Error} if the body ends too early or has an unknown encoding
  */
 export function eachCode(body, visit) {

@@ -1,6 +1,6 @@
 // A block over time: one row for each address, one column for each minute or second.
 
-import { DARK, DOWN, ERROR, LOST, NONE, UNKNOWN } from "./ladder.js";
+import { DARK, DOWN, ERROR, LOST, NONE, UNKNOWN } from "./severity.js";
 import { cause, clock, minute, ratio, rtt } from "./format.js";
 
 const COLUMNS = 60;

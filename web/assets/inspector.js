@@ -3,7 +3,7 @@
 
 import { byId, fill, h, refill } from "./dom.js";
 import { every, paths } from "./api.js";
-import { CLASSES } from "./ladder.js";
+import { CLASSES } from "./severity.js";
 import * as format from "./format.js";
 import { explain, inShort } from "./words.js";
 

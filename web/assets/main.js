@@ -365,7 +365,7 @@ class Page {
     this.status.second();
   }
 
-  /** Makes everything anew for another layout. Who reads, points or types stays where that is. */
+  /** Makes everything again for another layout. Who reads, points or types stays where that is. */
   #rebuild() {
     const { scrollX, scrollY } = window;
     const unfolded = this.#unfolded;

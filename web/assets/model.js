@@ -3,7 +3,7 @@
 
 import { eachCode, parsePlaces } from "./frame.js";
 import { addressAt, parseAddress, parsePrefix } from "./address.js";
-import { CLASSES, NONE, WAITING, WEIGHTS, Scale } from "./ladder.js";
+import { CLASSES, NONE, WAITING, WEIGHTS, Scale } from "./severity.js";
 
 const PLACES = 256;
 
@@ -244,7 +244,7 @@ export class Model {
     });
   }
 
-  /** Takes a reference as blocks of codes. */
+  /** Takes a reference as chunks of codes. */
   setReferences(name, body) {
     for (const s of this.series) {
       s.references.set(name, new Uint16Array(PLACES));
@@ -326,7 +326,7 @@ export class Model {
     s.block.changed = true;
   }
 
-  /** Reckons every class anew. */
+  /** Computes every class again. */
   #reclassify() {
     for (const kind of this.kinds) {
       kind.states = none();

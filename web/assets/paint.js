@@ -1,7 +1,7 @@
 // Drawing cells: geometry and colours of one block on a canvas. A cell has an ICMP half on the left and
 // a TCP half on the right, which the ports share from top to bottom.
 
-import { CLASSES, ERROR, LOST, RED, UNKNOWN } from "./ladder.js";
+import { CLASSES, ERROR, LOST, RED, UNKNOWN } from "./severity.js";
 
 /** The shapes of a block: columns and rows. */
 export const SHAPES = { blocks: [16, 16], mosaic: [16, 16], strips: [256, 1] };

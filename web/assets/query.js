@@ -1,7 +1,7 @@
 // The search box: words and key:value pairs, all of which must hold. docs/page.md has the grammar.
 
 import { parseAddress, parsePrefix, contains, overlaps } from "./address.js";
-import { DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3, UNKNOWN } from "./ladder.js";
+import { DOWN, ERROR, LOST, OK, RED, SLOW1, SLOW2, SLOW3, UNKNOWN } from "./severity.js";
 
 /** A probe of a place is in a state, or has one of these classes. */
 const inState = (state) => (s, place) => s.state(place) === state;

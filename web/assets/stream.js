@@ -96,7 +96,7 @@ export class Frames {
     try {
       kind = this.#apply(parse(buffer));
     } catch (error) {
-      this.#revision = 0; // begin anew
+      this.#revision = 0; // begin again
       this.#layout = "";
       this.#lost(this.#socket, error.message);
       return;

@@ -36,7 +36,7 @@ export class Trends {
     }
   }
 
-  /** Makes all graphs anew, in other colours. */
+  /** Makes all graphs again, in other colours. */
   restyle(palette) {
     for (const [i, graph] of [...this.#graphs.values()].entries()) {
       graph.restyle(palette.series[i % palette.series.length], palette);

@@ -34,7 +34,7 @@ const STRIP_TITLE = 172;
 const NARROW_STRIP_TITLE = 88;
 const NARROW = 600;
 
-/** A wall that is sorted by the worst is sorted anew so often, at most: it should stay calm. */
+/** A wall that is sorted by the worst is sorted again at most this often: it should stay calm. */
 const SORT_MS = 5000;
 
 /** A search for states shows a block so long after its last hit: what comes and goes each second would change the size of all. */

@@ -3,7 +3,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import { Model } from "../assets/model.js";
-import { CLASSES } from "../assets/ladder.js";
+import { CLASSES } from "../assets/severity.js";
 
 const SCALE = { first: 64, min_seconds: 1e-6, ratio: 2 ** (26 / 65471) };
 const PREFIX = { name: "", router: "", tenants: [], labels: {}, size: 256, places: "0-255", names: {} };

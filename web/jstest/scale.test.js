@@ -2,7 +2,7 @@
 
 import { test } from "node:test";
 import assert from "node:assert/strict";
-import { CLASSES, Scale, stepOf } from "../assets/ladder.js";
+import { CLASSES, Scale, stepOf } from "../assets/severity.js";
 
 const scale = new Scale({ first: 64, min_seconds: 1e-6, ratio: 2 ** (26 / 65471) });
 const reference = scale.code(0.01);

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import * as format from "../assets/format.js";
 import { because, explain, inShort, largest, obstacle, says } from "../assets/words.js";
-import { Scale } from "../assets/ladder.js";
+import { Scale } from "../assets/severity.js";
 
 const ROUTER = "198.51.100.1";
 

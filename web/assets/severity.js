@@ -1,4 +1,4 @@
-// What a code means: the ladder of colours. A class is a step of it; the page draws a class, never a
+// What a code means: its class, a step of the severity scale; the page draws a class, never a
 // number. This module knows no colours: those are in style.css, by the names of CLASSES.
 
 /** The classes, in the order of the legend's severity; the index is what is stored. */
@@ -19,7 +19,7 @@ export const UNKNOWN = 11; // nothing has been measured for too long
 /** How much a cell of each class counts when blocks are sorted by the worst. */
 export const WEIGHTS = [0, 0, 0, 0, 1, 2, 4, 8, 10, 2, 12, 3];
 
-/** The factors at which a step of the ladder ends. */
+/** The factors at which a step of the scale ends. */
 export const STEPS = [2, 4, 8, 16];
 
 /** Why a probe was lost, by the low four bits of its code. */
