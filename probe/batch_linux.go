@@ -49,7 +49,8 @@ type batch struct {
 	byAddr   map[netip.Addr]*slot
 	groups   []*group
 	queues   map[time.Duration]*deadlines
-	replied  []reply // answered, to be recorded when their transmit stamps are read
+	replied  []reply  // answered, to be recorded when their transmit stamps are read
+	held     []expiry // whose deadline has passed, but which left too late for that: see expire
 
 	drained    int64 // when the sockets were found empty last
 	behind     int64 // since when there has been more to read than could be; 0: there is not

@@ -319,7 +319,7 @@ func (b *batch) settleBefore(r reply, now int64) bool {
 	case before == nil:
 	case before.state == flightReplied:
 		b.answered(r.slot, before)
-	case now < before.handed+before.timeout:
+	case now < before.departure()+before.timeout:
 		return false
 	default:
 		b.countDrops(r.slot.socket)

@@ -51,7 +51,7 @@ func (b *batch) sendDue(g *group) {
 func (b *batch) overtake(s *slot) {
 	switch f := &s.flights[(s.serial+1)&1]; {
 	case f.state == flightNone:
-	case f.state == flightOut && f.refused != noError && b.clock.now >= f.handed+f.timeout:
+	case f.state == flightOut && f.refused != noError && b.clock.now >= f.departure()+f.timeout:
 		b.lost(s, f)
 	default:
 		b.discard(s, f, discardOvertaken)
@@ -149,21 +149,42 @@ func (b *batch) launched(s *socket, first, n int, before int64) {
 	b.tally.sent += n
 }
 
-// expire judges the probes whose deadline has passed.
+// expire judges the probes whose deadline has passed. Deadlines count from the moment in which a probe was handed to
+// the kernel, which gives them their order. If it left later than that (the thread was interrupted, or it waited in a
+// queue of this machine), its time is not over yet: it is held until then.
 func (b *batch) expire(now int64) {
 	counted := false
+	judge := func(e expiry) (held bool) {
+		s := b.slots[e.slot]
+		f := s.flight(e.serial)
+		switch {
+		case f == nil || f.state != flightOut:
+			return false
+		case f.departure()+f.timeout > now:
+			return true
+		}
+		if !counted {
+			counted = true
+			b.countAllDrops()
+		}
+		if before := s.flight(e.serial - 1); before != nil && before.state == flightOut {
+			b.expireOne(s, before) // results are recorded in the order of sending
+		}
+		b.expireOne(s, f)
+		return false
+	}
+	still := b.held[:0]
+	for _, e := range b.held {
+		if judge(e) {
+			still = append(still, e)
+		}
+	}
+	b.held = still
 	for timeout, d := range b.queues {
 		for e, ok := d.pop(now); ok; e, ok = d.pop(now) {
-			s := b.slots[e.slot]
-			f := s.flight(e.serial)
-			if f == nil || f.state != flightOut {
-				continue
+			if judge(e) {
+				b.held = append(b.held, e)
 			}
-			if !counted {
-				counted = true
-				b.countAllDrops()
-			}
-			b.expireOne(s, f)
 		}
 		if d.n == 0 && d.targets == 0 {
 			delete(b.queues, timeout)

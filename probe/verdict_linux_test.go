@@ -75,6 +75,15 @@ func (tr *trial) send() {
 	tr.slot.launch(tr.slot.next(), tr.batch.clock.now, tr.socket.drops)
 }
 
+// leave lets the newest probe leave so long after it was handed to the kernel.
+func (tr *trial) leave(after time.Duration) {
+	tr.clock.pass(after)
+	tr.batch.clock.update()
+	if !tr.slot.stamp(tr.batch.clock.now, 0) {
+		tr.t.Fatal("its stamp belongs to no probe")
+	}
+}
+
 // request is the echo request of the probe that is so many before the newest.
 func (tr *trial) request(age uint32) []byte {
 	b := make([]byte, packet.HeaderLen+tr.slot.target.Size)
@@ -260,6 +269,34 @@ func TestAnICMPErrorIsAReasonAndNoVerdict(t *testing.T) {
 			tr.batch.clock.update()
 			tr.send()
 		}, []string{"host unreachable, says 10.0.0.1"}, 0, 0, 0},
+		{"a probe that left late has its time from then on", func(tr *trial) {
+			tr.send()
+			tr.leave(300 * ms)
+			tr.pass(900 * ms) // 1.2 s after it was handed to the kernel
+			tr.reply(0)
+			tr.pass(0)
+		}, []string{"answered in 900ms"}, 0, 0, 0},
+		{"and is lost at the end of it", func(tr *trial) {
+			tr.send()
+			tr.leave(300 * ms)
+			tr.pass(999 * ms)
+			if len(tr.said) != 0 {
+				tr.t.Errorf("recorded before its time was over: %v", tr.said)
+			}
+			tr.pass(ms)
+		}, []string{"timeout"}, 0, 0, 0},
+		{"an answer waits for the probe before it that left late", func(tr *trial) {
+			tr.send()
+			tr.leave(300 * ms)
+			tr.pass(700 * ms)
+			tr.send()
+			tr.reply(0)
+			tr.pass(299 * ms)
+			if len(tr.said) != 0 {
+				tr.t.Errorf("recorded before its predecessor: %v", tr.said)
+			}
+			tr.pass(ms)
+		}, []string{"timeout", "answered in 0s"}, 0, 0, 0},
 		{"a refused probe that is overtaken before its deadline is unknown", func(tr *trial) {
 			tr.send()
 			tr.refuse("10.0.0.1", 1, 0, full)
