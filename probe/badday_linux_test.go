@@ -43,7 +43,7 @@ rules:
   - delay: 5ms
   - {prefix: 192.0.2.128/25, silent: true}
 `)
-		b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
+		b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), eachSecond))
 		b.run()
 		waitFor(t, func() bool { // all that speak have spoken
 			known := 0
@@ -66,7 +66,8 @@ rules:
 			return time.Since(time.Unix(0, asked.Read)) < 500*time.Millisecond
 		})
 		b.inject(l, hostile(asked, local, silent, other))
-		time.Sleep(100 * time.Millisecond)
+		waitFor(t, func() bool { return b.value("unmatched_replies_total")+b.value("malformed_packets_total") >= 11 })
+		b.turned()
 		b.want(map[string]float64{
 			"unmatched_replies_total cookie":   1,
 			"unmatched_replies_total source":   2,
@@ -80,9 +81,7 @@ rules:
 				t.Errorf("%s: known is %v, want %v: %+v", a, s.Known, known, s)
 			}
 		}
-		if n := b.lost(); n != 0 {
-			t.Errorf("%d probes were lost, want 0", n)
-		}
+		b.noFalseLoss(l)
 		b.unhealthy()
 	})
 }
@@ -126,10 +125,8 @@ func hostile(asked netsim.Packet, local, target, other netip.Addr) map[string][]
 
 func waitFor(t testing.TB, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("waited for 10 s in vain")
-		}
+	if !within(patience, ok) {
+		t.Fatalf("waited for %v in vain", patience)
 	}
 }
 
@@ -146,24 +143,23 @@ rules: [{delay: 20ms}]
 		}
 		b.run()
 		engine := b.engine.(*batch)
-		for range 6 {
-			time.Sleep(300 * time.Millisecond)
+		overflows := func() bool { return b.value("kernel_drops_total") > 0 && b.value("discarded_probes_total") > 0 }
+		for begun := time.Now(); time.Since(begun) < patience && !(overflows() && b.health.Troubled()); {
 			engine.mu.Lock() // nobody reads while the replies to the last 60 ms arrive
 			time.Sleep(60 * time.Millisecond)
 			engine.mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
 		}
 		b.settle(l)
-		if b.value("kernel_drops_total") == 0 || b.value("discarded_probes_total") == 0 {
+		if !overflows() {
 			t.Errorf("%v drops, %v discarded probes: the queue did not overflow", b.value("kernel_drops_total"), b.value("discarded_probes_total"))
 		}
-		if n := b.lost(); n != 0 {
-			t.Errorf("%d probes were lost, want 0: the lab answered all", n)
-		}
+		b.noFalseLoss(l)
 		b.unhealthy(ReasonKernelDrop)
 	})
 }
 
-func TestAPauseOfFiveSecondsIsNobodysLoss(t *testing.T) {
+func TestAPauseOfThreeSecondsIsNobodysLoss(t *testing.T) {
 	b := newBench(t, EngineBatch)
 	// At a delay of 800 ms some 8,000 answers arrive during the pause: more than the loop reads at a time.
 	const n = 10240
@@ -173,22 +169,26 @@ rules:
   - {delay: 800ms, jitter: 10ms}
   - {prefix: 198.51.3.0/24, unreachable: {code: host, from: 198.51.3.1}}
 `)
-	b.apply(prefix.ExpectAll, targets(addresses("198.51.0.0", n), nil))
+	b.apply(prefix.ExpectAll, targets(addresses("198.51.0.0", n), eachSecond))
 	b.run()
-	time.Sleep(3 * time.Second)
+	b.asked(1)
 	engine := b.engine.(*batch)
+	before := b.value("stalls_total")
 	engine.mu.Lock() // the loop cannot run: what SIGSTOP does, to this one thread
-	time.Sleep(5 * time.Second)
+	time.Sleep(3 * time.Second)
 	engine.mu.Unlock()
-	time.Sleep(2 * time.Second)
+	b.troubled(ReasonStalled, ReasonSkipped)
 	b.settle(l)
 	b.compare(l)
 	b.compareRTTs(l)
-	if got := b.value("stalls_total"); got != 1 {
-		t.Errorf("%v stalls, want 1", got)
+	switch got := b.value("stalls_total") - before; {
+	case got < 1:
+		t.Error("the stall is not told")
+	case got > 1:
+		b.control.Pace(t, "%v stalls, want 1", got)
 	}
-	if got := b.value("skipped_probes_total"); got < 4*n {
-		t.Errorf("%v skipped probes, want about 5 x 10,240: they were made up for in a burst", got)
+	if got := b.value("skipped_probes_total"); got < 2*n {
+		t.Errorf("%v skipped probes, want about 3 x 10,240: they were made up for in a burst", got)
 	}
 	b.unhealthy(ReasonStalled, ReasonSkipped)
 }
@@ -199,14 +199,16 @@ func TestARefusalToSendIsNoLoss(t *testing.T) {
 			b := newBench(t, engine)
 			l := lab(t, `{prefixes: [192.0.2.0/24]}`)
 			nft(t, "add rule inet t out ip daddr 192.0.2.128/25 drop")
-			b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
-			b.run()
-			time.Sleep(3 * time.Second)
-			b.settle(l)
+			list := targets(addresses("192.0.2.0", 256), eachSecond)
 			if engine == EngineBatch {
-				b.compare(l)
+				list = targets(addresses("192.0.2.0", 256), nil)
 			}
-			b.refused(l, "EPERM", 128)
+			b.apply(prefix.ExpectAll, list)
+			b.run()
+			waitFor(t, func() bool { return b.value("send_errors_total", "EPERM") >= 3*128 })
+			b.troubled(ReasonSendError)
+			b.settle(l)
+			b.refused(l, "EPERM")
 		})
 	}
 }
@@ -218,29 +220,18 @@ func TestAFullLocalQueueIsNoLoss(t *testing.T) {
 		command(t, "tc", "qdisc", "replace", "dev", l.Name(), "root", "tbf", "rate", "70kbit", "burst", "1500", "limit", "2000")
 		b.apply(prefix.ExpectAll, targets(addresses("192.0.2.0", 256), nil))
 		b.run()
-		time.Sleep(3 * time.Second)
+		waitFor(t, func() bool { return b.value("send_errors_total", "ENOBUFS") > 0 })
+		b.troubled(ReasonSendError)
 		b.settle(l)
-		if b.value("send_errors_total", "ENOBUFS") == 0 {
-			t.Error("no ENOBUFS was counted")
-		}
 		b.compare(l)
-		if n := b.lost(); n != 0 {
-			t.Errorf("%d probes were lost, want 0: the lab answered all that left", n)
-		}
 		b.unhealthy(ReasonSendError)
 	})
 }
 
-// refused checks that the local system refused to send to the upper half of 256 targets.
-func (b *bench) refused(l *netsim.Lab, errno string, refused int) {
+// refused checks that the local system refused to send to the upper half of 256 targets, and to no others.
+func (b *bench) refused(l *netsim.Lab, errno string) {
 	b.t.Helper()
 	b.checkAnswered(l)
-	if n := b.lost(); n != 0 {
-		b.t.Errorf("%d probes were lost, want 0", n)
-	}
-	if got := b.value("send_errors_total", errno); got < float64(2*refused) {
-		b.t.Errorf("%v were counted as %s, want some %d", got, errno, 3*refused)
-	}
 	for a, s := range b.snapshot() {
 		obstacle := ""
 		if a.As4()[3] >= 128 {
@@ -249,23 +240,44 @@ func (b *bench) refused(l *netsim.Lab, errno string, refused int) {
 				b.t.Errorf("%s: %d sent, want 0: it could not be sent to", a, s.Sent())
 			}
 		}
-		if s.Obstacle != obstacle {
+		if s.Obstacle != obstacle && (obstacle != "" || s.Obstacle != string(ReasonSkipped)) {
 			b.t.Errorf("%s: the obstacle is %q, want %q", a, s.Obstacle, obstacle)
 		}
 	}
 	b.unhealthy(ReasonSendError)
 }
 
-// checkAnswered checks that each address was answered as often as the lab says.
+// checkAnswered checks that the engine counts as many probes of each address as the lab has seen, and that those were
+// answered that the lab has answered in time.
 func (b *bench) checkAnswered(l *netsim.Lab) {
 	b.t.Helper()
-	want := map[netip.Addr]uint64{}
+	if _, ok := b.engine.(*batch); ok {
+		b.compare(l)
+		return
+	}
+	seen, answered := map[netip.Addr]uint64{}, map[netip.Addr]uint64{}
 	for _, p := range l.Truth() {
-		want[p.Dst]++
+		seen[p.Dst]++
+		if p.Verdict == netsim.Answered {
+			answered[p.Dst]++
+		}
+	}
+	discarded := map[netip.Addr]uint64{}
+	for k := range b.packets {
+		if slices.Contains(b.events(k), "discarded") {
+			discarded[k.addr]++
+		}
 	}
 	for a, s := range b.snapshot() {
-		if s.Counts[prefix.Answered] != want[a] {
-			b.t.Errorf("%s: %d answered, the lab says %d", a, s.Counts[prefix.Answered], want[a])
+		if !s.Known {
+			continue // it is dark, and nothing of it is counted
+		}
+		got := s.Counts[prefix.Answered]
+		switch sent := s.Sent() + discarded[a]; {
+		case sent != seen[a] || got > answered[a]:
+			b.t.Errorf("%s: %d of %d answered, the lab says %d of %d", a, got, sent, answered[a], seen[a])
+		case got < answered[a]: // it times by the clock of the process
+			b.control.Pace(b.t, "%s: %d answered, the lab says %d", a, got, answered[a])
 		}
 	}
 }
@@ -278,7 +290,7 @@ rules: [{prefix: 192.0.2.128/25, silent: true}]
 `)
 	b.apply(prefix.ExpectSeen, targets(addresses("192.0.2.0", 256), nil))
 	b.run()
-	time.Sleep(4 * time.Second)
+	b.asked(4)
 	b.settle(l)
 	b.compare(l)
 	count := map[prefix.State]int{}
@@ -288,12 +300,13 @@ rules: [{prefix: 192.0.2.128/25, silent: true}]
 			t.Errorf("%s is dark and has sent %d", a, s.Sent())
 		}
 	}
-	if count[prefix.Up] != 128 || count[prefix.Dark] != 128 {
+	if count[prefix.Up]+count[prefix.Down] != 128 || count[prefix.Dark] != 128 {
 		t.Errorf("states %v, want 128 up and 128 dark", count)
 	}
-	if n := b.lost(); n != 0 {
-		t.Errorf("%d probes were lost, want 0", n)
+	if count[prefix.Down] > 0 {
+		b.control.Pace(t, "states %v: the lab answered late", count)
 	}
+	b.noFalseLoss(l)
 }
 
 // setClockEnv allows a test to set the machine's clock for a moment. CI allows it.
@@ -306,19 +319,17 @@ func TestAClockThatIsSetIsNobodysLatency(t *testing.T) {
 			b := newBench(t, EngineBatch)
 			l := lab(t, `
 prefixes: [198.51.100.0/22]
-rules: [{delay: 30ms, spread: 300ms}]
+rules: [{delay: 30ms, spread: 200ms}]
 `)
 			b.apply(prefix.ExpectAll, targets(addresses("198.51.100.0", 1024), nil))
 			b.run()
-			time.Sleep(2 * time.Second)
+			b.asked(1)
 			setClock(t, step)
-			time.Sleep(2 * time.Second)
+			b.asked(3)
 			setClock(t, -step)
-			time.Sleep(2 * time.Second)
+			b.asked(5)
 			b.settle(l)
-			if n := b.lost(); n != 0 {
-				t.Errorf("%d probes were lost, want 0", n)
-			}
+			b.noFalseLoss(l)
 			held := map[probeKey]time.Duration{}
 			for _, p := range l.Truth() {
 				if len(p.Replies) > 0 {
@@ -332,7 +343,7 @@ rules: [{delay: 30ms, spread: 300ms}]
 					}
 				}
 			}
-			if got := b.value("clock_steps_total"); got != 2 {
+			if got := b.value("clock_steps_total"); got < 2 { // the system may set it, too
 				t.Errorf("%v clock steps, want 2", got)
 			}
 			b.unhealthy(ReasonClockStep)
@@ -355,50 +366,62 @@ seed: 3
 prefixes: [198.51.100.0/22, 203.0.113.0/24]
 rules: [{delay: 50ms, jitter: 20ms, loss: 1%}]
 `)
-	stay, come := addresses("198.51.100.0", 1024), addresses("203.0.113.0", 256)
-	b.apply(prefix.ExpectAll, targets(stay, nil))
+	stay, come := targets(addresses("198.51.100.0", 1024), nil), addresses("203.0.113.0", 256)
+	b.apply(prefix.ExpectAll, slices.Clone(stay))
 	b.run()
 	for i := range 20 { // twenty reloads: others come, change and go
-		time.Sleep(200 * time.Millisecond)
-		list := targets(stay, func(t *Target) { t.Size = 56 + i*40 })
+		b.oneMore(stay)
+		list := targets(addresses("198.51.100.0", 1024), func(t *Target) { t.Size = 56 + i*40 })
 		if i%2 == 0 {
-			list = append(list, targets(come[:128+i], func(t *Target) { t.Interval = time.Second + time.Duration(i)*time.Millisecond })...)
+			list = append(list, targets(come[:128+i], func(t *Target) { t.Interval = often + time.Duration(i)*time.Millisecond })...)
 		}
 		b.apply(prefix.ExpectAll, list)
 	}
-	b.apply(prefix.ExpectAll, targets(stay, nil))
-	time.Sleep(time.Second)
+	b.apply(prefix.ExpectAll, slices.Clone(stay))
+	b.oneMore(stay)
 	b.settle(l)
+	b.compareOf(l, stay)
+	b.checkTable(stay)
+	wrong := 0
 	last := map[netip.Addr]netsim.Packet{}
-	want := map[netip.Addr]*[prefix.Outcomes]uint64{}
 	for _, p := range l.Truth() {
-		if !slices.Contains(stay, p.Dst) {
+		before, known := last[p.Dst]
+		last[p.Dst] = p
+		if !known || slices.Contains(come, p.Dst) {
 			continue
 		}
-		if before, ok := last[p.Dst]; ok {
-			gap := time.Duration(p.ReadMono - before.ReadMono)
-			if p.Seq != before.Seq+1 || gap < time.Second-2*maxLag {
+		gap := time.Duration(p.ArrivedMono - before.ArrivedMono)
+		switch {
+		case p.Seq != before.Seq+1:
+			wrong++
+			if wrong <= 10 {
 				t.Errorf("%s: sequence %d after %d, %v later", p.Dst, p.Seq, before.Seq, gap)
 			}
-			if gap > time.Second+2*maxLag && b.value("skipped_probes_total") == 0 {
-				t.Errorf("%s: a gap of %v", p.Dst, gap)
+		case gap < often-2*maxLag, gap > often+2*maxLag && b.value("skipped_probes_total") == 0:
+			wrong++
+			if wrong <= 10 {
+				b.control.Pace(t, "%s: a gap of %v", p.Dst, gap)
 			}
 		}
-		last[p.Dst] = p
-		if want[p.Dst] == nil {
-			want[p.Dst] = &[prefix.Outcomes]uint64{}
-		}
-		if p.Verdict == netsim.Answered {
-			want[p.Dst][prefix.Answered]++
-		} else {
-			want[p.Dst][prefix.Timeout]++
-		}
 	}
-	for a, s := range b.snapshot() {
-		if s.Counts != *want[a] {
-			t.Errorf("%s: counters %v, the lab says %v", a, s.Counts, *want[a])
-		}
+	if wrong > 10 {
+		t.Logf("… and %d more", wrong-10)
 	}
+}
+
+// oneMore waits until a tenth of these have been asked once more: a moment in which much is on its way.
+func (b *bench) oneMore(list []Target) {
+	b.t.Helper()
+	sum := func() (n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for i := range list {
+			n += b.sent[list[i].Addr]
+		}
+		return n
+	}
+	before := sum()
+	waitFor(b.t, func() bool { return sum() >= before+len(list)/10 })
 }
 
 func TestPacketsAreAsConfigured(t *testing.T) {
@@ -415,7 +438,7 @@ func TestPacketsAreAsConfigured(t *testing.T) {
 		mended(addrs[5], func(t *Target) { t.Interface = l.Name() }),
 	})
 	b.run()
-	time.Sleep(2500 * time.Millisecond)
+	b.asked(2)
 	b.settle(l)
 	b.compare(l)
 	for _, p := range l.Truth() {

@@ -96,7 +96,7 @@ func TestWhereNothingCanBeSentTheProberIsInTrouble(t *testing.T) {
 	b := newBench(t, EngineBatch)
 	b.apply(prefix.ExpectAll, []Target{mended(netip.MustParseAddr("127.9.1.1"), func(t *Target) { t.Interface = "near0" })})
 	b.run()
-	waitFor(t, func() bool { return len(b.health.Troubles()) > 0 })
+	b.troubled(ReasonSendError)
 	b.unhealthy(ReasonSendError)
 }
 

@@ -53,36 +53,47 @@ rules:
   - {prefix: 198.51.100.144/28, protocol: tcp, ttl_exceeded: {from: 198.51.100.1}}
 `)
 	list := tcpTargets(addresses("198.51.100.0", 256), func(t *TCPTarget) {
-		t.Interval, t.Timeout = 2*time.Second, 1800*time.Millisecond
+		t.Interval, t.Timeout = 1500*time.Millisecond, 1400*time.Millisecond
 	}, 80)
 	b.apply(list)
 	b.run()
-	time.Sleep(4 * time.Second)
+	b.asked(2)
 	b.settle()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := l.Quiesce(ctx); err != nil {
 		t.Fatal(err)
 	}
 	truth := connections(l)
-	count := map[string]int{}
+	count, late := map[string]int{}, 0
 	var off []time.Duration // of RTTs that the kernel measured to the microsecond
 	for i := range list {
 		key := list[i].key()
-		var ends []Packet
+		var begun, ends []Packet
 		for _, p := range b.attempts[key] {
-			if p.Event != "sent" && p.Event != "skipped" {
+			switch p.Event {
+			case "sent":
+				begun = append(begun, p)
+			case "skipped":
+			default:
 				ends = append(ends, p)
 			}
 		}
-		if len(ends) != len(truth[key]) {
-			t.Errorf("%s: %d attempts, the lab has seen %d", key, len(ends), len(truth[key]))
+		if len(ends) != len(truth[key]) || len(begun) != len(ends) {
+			t.Errorf("%s: %d attempts, %d ends, the lab has seen %d", key, len(begun), len(ends), len(truth[key]))
 			continue
 		}
 		for n, syns := range truth[key] {
 			last := syns[len(syns)-1]
-			want := expectedEnd(key.Addr(), last)
-			if got := ends[n].Event; got != want {
+			want, got := expectedEnd(key.Addr(), last), ends[n].Event
+			if disturbed(begun[n], syns) { // the kernel sends again what it waits too long for
+				late++
+				if got != want && got != "timeout" {
+					t.Errorf("%s attempt %d: %s, the lab says %s, and late", key, n, got, want)
+				}
+				continue
+			}
+			if got != want {
 				t.Errorf("%s attempt %d: %s, the lab says %s (%v, %d SYNs)", key, n, got, want, last.Verdict, len(syns))
 			}
 			count[want]++
@@ -99,16 +110,31 @@ rules:
 	}
 	slices.Sort(off)
 	t.Log(count, "RTT minus hold: min", off[0], "p50", off[len(off)/2], "p99", off[len(off)*99/100], "max", off[len(off)-1])
-	if off[0] < -100*time.Microsecond || off[len(off)/2] > time.Millisecond || off[len(off)*99/100] > 20*time.Millisecond {
-		t.Error("RTTs are not those that the lab made")
+	if off[0] < -100*time.Microsecond {
+		t.Errorf("RTT %v shorter than the lab made it", -off[0])
+	}
+	if off[len(off)/2] > time.Millisecond || off[len(off)*99/100] > 20*time.Millisecond {
+		b.control.Pace(t, "RTTs are not those that the lab made")
 	}
 	for _, end := range []string{"answered", "refused", "timeout", "reset", "unreachable", "ttl_exceeded", "sent again"} {
 		if count[end] == 0 {
 			t.Errorf("no attempt was %s", end)
 		}
 	}
-	b.want(map[string]float64{"retransmitted_probes_total": float64(count["sent again"])})
+	if got := b.value("retransmitted_probes_total") - float64(count["sent again"]); got < 0 || got > float64(late) {
+		t.Errorf("%v SYNs too many are said to have been sent again, %d attempts met a late answer", got, late)
+	}
 	b.unhealthy()
+}
+
+// disturbed says whether the lab has seen or answered a SYN of an attempt so much later than it should that the kernel, or
+// the timeout, may have been faster.
+func disturbed(begun Packet, syns []netsim.Packet) bool {
+	const much = 200 * time.Millisecond
+	if time.Unix(0, syns[0].Arrived).Sub(begun.Sent) > much {
+		return true
+	}
+	return slices.ContainsFunc(syns, func(p netsim.Packet) bool { return p.Hold() > p.Delay()+much })
 }
 
 // expectedEnd is what the last SYN of an attempt makes of it.

@@ -77,24 +77,22 @@ func TestEveryOddityOfAWayIsSeen(t *testing.T) {
 			for a := range oddWays {
 				target := traceTarget(c.protocol, a)
 				target.MaxHops = 6
-				target.Interval, target.Timeout = 300*time.Millisecond, 250*time.Millisecond // a lab that pauses is no silence
 				list = append(list, target)
 			}
 			b.apply(list...)
 			b.run()
-			for _, r := range b.whole(b.wait(0, 10*len(list))) {
-				if diff := cmp.Diff(oddWays[r.dst.String()], line(r)); diff != "" {
-					t.Errorf("%s (-want +got)\n%s", r.dst, diff)
-				}
-			}
+			b.sees(l, 0, 6, oddWays)
 			b.stop()
 			if c.mode != transmitNone { // exactness is promised where the kernel stamps
 				b.compare(l)
 			}
-			b.want(map[string]float64{
-				"unmatched_replies_total": 0, "malformed_packets_total": 0, "late_replies_total": 0, "duplicate_replies_total": 0,
-				"unstamped_replies_total": 0, "kernel_drops_total": 0,
-			})
+			b.want(map[string]float64{"malformed_packets_total": 0, "duplicate_replies_total": 0})
+			// An answer that comes too late may be one to a round that is over.
+			for _, name := range []string{"late_replies_total", "unmatched_replies_total", "unstamped_replies_total", "kernel_drops_total"} {
+				if got := b.value(name); got != 0 {
+					b.control.Pace(t, "%s is %v, want 0", name, got)
+				}
+			}
 			b.discarded()
 			b.unhealthy()
 		})
@@ -125,30 +123,38 @@ func (b *traceBench) compare(l *netsim.Lab) {
 		dst netip.Addr
 		ttl uint8
 	}
-	asked := map[name][]netsim.Packet{}
+	sent := map[name][]netsim.Packet{}
 	for _, p := range l.Truth(netsim.ICMP, netsim.TCP, netsim.UDP) {
 		k := name{p.Dst, p.TTL}
-		asked[k] = append(asked[k], p)
+		sent[k] = append(sent[k], p)
 	}
-	n := map[netip.Addr]int{}
 	var over []time.Duration
-	for _, r := range b.rounds {
+	wrong := 0
+	for n, r := range b.rounds {
 		for i, a := range r.Answers {
 			if a.Kind == route.Silent || a.Kind == route.Unasked {
 				continue
 			}
-			p := asked[name{r.dst, uint8(i + 1)}][n[r.dst]]
+			p := b.probe(sent[name{r.dst, uint8(i + 1)}], n, i+1)
+			if p == nil {
+				b.t.Errorf("%s TTL %d: answered, but the lab has seen no probe", r.dst, i+1)
+				continue
+			}
 			over = append(over, a.RTT-p.Hold())
 			if x := p.Outside(a.RTT); x != 0 {
-				b.t.Errorf("%s TTL %d: RTT %v, %v outside of what it may be; held for %v", r.dst, i+1, a.RTT, x, p.Hold())
+				if wrong++; wrong <= 10 {
+					b.t.Errorf("%s TTL %d: RTT %v, %v outside of what it may be; held for %v", r.dst, i+1, a.RTT, x, p.Hold())
+				}
 			}
 		}
-		n[r.dst]++
+	}
+	if wrong > 10 {
+		b.t.Errorf("… and %d more", wrong-10)
 	}
 	slices.Sort(over)
 	b.t.Logf("beyond what the lab held %d probes: min %v, median %v, 99 %% %v, max %v", len(over), over[0], over[len(over)/2], over[len(over)*99/100], over[len(over)-1])
 	if over[len(over)/2] > time.Millisecond {
-		b.t.Error("RTTs are not what the lab held")
+		b.control.Pace(b.t, "RTTs are not what the lab held")
 	}
 }
 
@@ -170,7 +176,7 @@ routes:
       - hops: ['2001:db8:1::1', '2001:db8:1::14']
 `
 
-// TestABalancerFakesNoChange has 16 routes cross a balancer a hundred times, and then takes another way.
+// TestABalancerFakesNoChange has 16 routes cross a balancer forty times, and then takes another way.
 func TestABalancerFakesNoChange(t *testing.T) {
 	for _, protocol := range []string{TraceICMP, TraceTCP, TraceUDP} {
 		t.Run(protocol, func(t *testing.T) {
@@ -196,10 +202,7 @@ func TestABalancerFakesNoChange(t *testing.T) {
 			b.apply(list...)
 			b.run()
 			first, ways := map[netip.Addr][]string{}, map[string]bool{}
-			for _, r := range b.whole(b.wait(0, 100*len(list))) {
-				if silent(r) {
-					continue // the machine is too busy for the timeout
-				}
+			for _, r := range b.whole(0, 40*len(list)) {
 				got := line(r)
 				if first[r.dst] == nil {
 					first[r.dst] = got
@@ -215,17 +218,12 @@ func TestABalancerFakesNoChange(t *testing.T) {
 			if n := changes.Load(); n != 0 {
 				t.Errorf("%d changes were told before there was one", n)
 			}
-			b.change(l)
+			at := b.change(l)
 			b.stop()
-			b.changed(told)
+			b.changed(at, told)
 			b.unhealthy()
 		})
 	}
-}
-
-// silent says whether an answer is missing.
-func silent(r tracing) bool {
-	return slices.ContainsFunc(r.Answers, func(a route.Answer) bool { return a.Kind == route.Silent })
 }
 
 func specsOf(list []TraceTarget) (specs []route.Spec) {
@@ -236,37 +234,46 @@ func specsOf(list []TraceTarget) (specs []route.Spec) {
 }
 
 // changed checks that the table knows of one change of each IPv4 route, to the way of which change
-// is told in its second round, and of none of the others. told is in which round it was.
-func (b *traceBench) changed(told map[netip.Addr]int) {
+// is told in its second round, and of none of the others. told is in which round it was. Where one of the first
+// two rounds after the change does not show all of the way, it is told later, or in parts.
+func (b *traceBench) changed(at time.Time, told map[netip.Addr]int) {
 	b.t.Helper()
+	strict := 0
 	for _, r := range b.table.Routes() {
-		want := 1
 		if r.Dst.Is6() {
-			want = 0
-		}
-		if len(r.Changes) != want || r.Path.Status != route.Reached {
-			b.t.Errorf("%s: %d changes, status %v, want %d", r.Dst, len(r.Changes), r.Path.Status, want)
+			if len(r.Changes) > 0 {
+				b.t.Errorf("%s: changes %+v, want none", r.Dst, r.Changes)
+			}
 			continue
 		}
-		for _, c := range r.Changes {
-			// The one that showed it first is the first that has begun after the change.
-			shown := slices.IndexFunc(b.rounds, func(x tracing) bool { return x.dst == r.Dst && len(x.Answers) == 9 })
-			if shown < 0 || !c.At.Equal(b.rounds[shown].Started) || c.TTL != 2 || len(c.New.Hops) != 9 || len(c.Old.Hops) != 5 {
-				b.t.Errorf("%s: %+v", r.Dst, c)
-				continue
-			}
-			second := shown + 1 + slices.IndexFunc(b.rounds[shown+1:], func(x tracing) bool {
-				return x.dst == r.Dst && len(x.Answers) > 1 && x.Answers[1].Kind == route.Exceeded // it is the hop that is told
-			})
-			if told[r.Dst] != second {
-				b.t.Errorf("%s: shown in round %d, again in %d, told in %d", r.Dst, shown, second, told[r.Dst])
+		var after []int // the rounds since
+		for n, x := range b.rounds {
+			if x.dst == r.Dst && !x.Started.Before(at) {
+				after = append(after, n)
 			}
 		}
+		if len(after) < 2 || slices.ContainsFunc(after, func(n int) bool { return torn(b.rounds[n]) || silent(b.rounds[n]) }) {
+			continue
+		}
+		strict++
+		if len(r.Changes) != 1 || r.Path.Status != route.Reached {
+			b.t.Errorf("%s: %d changes, status %v, want 1", r.Dst, len(r.Changes), r.Path.Status)
+			continue
+		}
+		if c := r.Changes[0]; !c.At.Equal(b.rounds[after[0]].Started) || c.TTL != 2 || len(c.New.Hops) != 9 || len(c.Old.Hops) != 5 {
+			b.t.Errorf("%s: %+v", r.Dst, c)
+		}
+		if told[r.Dst] != after[1] {
+			b.t.Errorf("%s: shown in round %d, again in %d, told in %d", r.Dst, after[0], after[1], told[r.Dst])
+		}
+	}
+	if strict == 0 {
+		b.control.Pace(b.t, "no route was whole in all rounds since the change")
 	}
 }
 
 // change gives the ways another hop, and expects it in every round that begins afterwards.
-func (b *traceBench) change(l *netsim.Lab) {
+func (b *traceBench) change(l *netsim.Lab) (at time.Time) {
 	b.t.Helper()
 	hop := func(a string) netsim.Hop { return netsim.Hop{Router: netip.MustParseAddr(a)} }
 	at, err := l.SetRoute(netsim.Route{
@@ -276,10 +283,10 @@ func (b *traceBench) change(l *netsim.Lab) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	rounds := b.wait(b.count(), 200)
-	seen := 0
-	for _, r := range b.whole(rounds) {
-		if r.dst.Is6() || r.Started.Before(at) || silent(r) {
+	for n, seen := b.count(), 0; seen < 60; n++ {
+		n = b.nextWhole(n)
+		r := b.wait(n, 1)[0]
+		if r.dst.Is6() || r.Started.Before(at) {
 			continue
 		}
 		seen++
@@ -288,9 +295,10 @@ func (b *traceBench) change(l *netsim.Lab) {
 			b.t.Fatalf("%s, %v after the change (-want +got)\n%s", r.dst, r.Started.Sub(at), diff)
 		}
 	}
-	if seen < 50 {
-		b.t.Errorf("%d rounds after the change", seen)
-	}
+	waitFor(b.t, func() bool { // each has told its own
+		return !slices.ContainsFunc(b.table.Routes(), func(r route.Route) bool { return r.Dst.Is4() && len(r.Changes) == 0 })
+	})
+	return at
 }
 
 // TestTheDestinationIsSpared counts what arrives there: no more than spareHops beside the one that must.
@@ -299,16 +307,27 @@ func TestTheDestinationIsSpared(t *testing.T) {
 	b := newTraceBench(t, nil)
 	b.apply(traceTarget(TraceICMP, "192.0.2.7"))
 	b.run()
-	b.wait(0, 10)
+	b.whole(0, 8)
 	b.stop()
-	arrived := 0
-	for _, p := range l.Truth() {
-		if p.Hop == 0 {
-			arrived++
+	truth := l.Truth()
+	spared := 0 // rounds behind one that the destination has answered
+	for n := 1; n < len(b.rounds); n++ {
+		if torn(b.rounds[n-1]) || silent(b.rounds[n-1]) {
+			continue
+		}
+		spared++
+		asked := 0
+		for ttl := 5; ttl <= 12; ttl++ {
+			if p := b.probe(truth, n, ttl); p != nil && p.Hop == 0 {
+				asked++
+			}
+		}
+		if asked > 1+spareHops {
+			t.Errorf("%d echo requests arrived in round %d, want at most %d", asked, n, 1+spareHops)
 		}
 	}
-	if want := 12 - 4 + 9*(1+spareHops); arrived < want || arrived > want+1+spareHops {
-		t.Errorf("%d echo requests arrived in ten rounds, want %d", arrived, want)
+	if spared < 7 {
+		t.Errorf("only %d rounds show something of it", spared)
 	}
 }
 
@@ -357,8 +376,8 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 	stays, other := traceTarget(TraceICMP, "192.0.2.7"), traceTarget(TraceTCP, "192.0.2.8")
 	b.apply(stays)
 	b.run()
-	first := slices.DeleteFunc(b.whole(b.wait(0, 3)), silent)[0]
-	for i := range 200 {
+	first := b.whole(0, 1)[0]
+	for i := range 100 {
 		list := []TraceTarget{stays}
 		if i%2 == 0 {
 			list = append(list, other)
@@ -368,19 +387,7 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	n := 0
-	for _, r := range b.whole(b.wait(0, 12)) {
-		if r.key != stays.Key || silent(r) {
-			continue
-		}
-		n++
-		if diff := cmp.Diff(line(first), line(r)); diff != "" {
-			t.Errorf("(-first +now)\n%s", diff)
-		}
-	}
-	if n < 4 {
-		t.Errorf("%d rounds of the route that stays", n)
-	}
+	b.sees(l, 0, 6, map[string][]string{first.dst.String(): line(first)})
 	if err := b.tracer.Apply(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -389,6 +396,9 @@ func TestAReloadKeepsWhatIsUnchanged(t *testing.T) {
 	}
 	if n := len(b.tracer.sockets); n != 0 {
 		t.Errorf("%d sockets are left", n)
+	}
+	if err := l.Quiesce(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	asked := len(l.Truth(netsim.ICMP, netsim.TCP))
 	time.Sleep(250 * time.Millisecond)

@@ -30,7 +30,7 @@ func TestErrorsOfOthersDoNotFillARawSocket(t *testing.T) {
 			l := lab(t, darkHop)
 			b := newTraceBench(t, nil)
 			target := traceTarget(protocol, "192.0.2.7")
-			target.Interval, target.Timeout = 800*time.Millisecond, 300*time.Millisecond
+			target.Interval, target.Timeout = 400*time.Millisecond, 200*time.Millisecond
 			b.apply(target)
 			s := b.tracer.list[0]
 			for _, option := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF} {
@@ -41,17 +41,27 @@ func TestErrorsOfOthersDoNotFillARawSocket(t *testing.T) {
 			s.granted = 2 * unprivileged // socket(7): the kernel doubles it
 			b.apply(target)              // looks at it
 			b.run()
-			b.flood(l, s.protocol, 4*time.Second)
-			for _, r := range b.wait(0, 4) {
-				if diff := cmp.Diff([]string{"10.0.0.1", "*", "10.0.0.3", "192.0.2.7!"}, line(r)); diff != "" {
-					t.Errorf("(-want +got)\n%s", diff)
+			b.flood(l, s.protocol, 2*time.Second)
+			flooded := b.count()
+			if flooded == 0 {
+				t.Error("no round was made while they came")
+			}
+			for n := range flooded {
+				if ttls := b.falseSilence(l, n); len(ttls) > 0 {
+					t.Errorf("way %v, but the lab has answered %v", line(b.wait(n, 1)[0]), ttls)
 				}
 			}
-			b.want(map[string]float64{"kernel_drops_total": 0, "discarded_probes_total": 0, "malformed_packets_total": 0})
+			for _, name := range []string{"kernel_drops_total", "discarded_probes_total"} {
+				if got := b.value(name); got != 0 { // of a loop that does not run
+					b.control.Pace(t, "%s is %v", name, got)
+				}
+			}
+			b.want(map[string]float64{"malformed_packets_total": 0})
 			if got, sent := b.value("packets_received_total"), b.value("packets_sent_total"); got > sent {
 				t.Errorf("%v packets received for %v: those of others are counted", got, sent)
 			}
 			b.unhealthy()
+			b.sees(l, flooded, 1, darkWay("192.0.2.7"))
 			b.believes(l)
 		})
 	}
@@ -90,7 +100,7 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 		{"time for both", 180 * time.Millisecond, "*"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			lab(t, balanced)
+			l := lab(t, balanced)
 			b := newTraceBench(t, nil)
 			var list []TraceTarget
 			for i := range 16 {
@@ -102,19 +112,17 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 			b.run()
 			b.wait(0, 2*len(list))
 			nft(t, "add rule inet t in ip saddr 192.0.2.0/24 drop")
-			rounds := b.wait(b.count(), 5*len(list))
+			begun := b.count()
+			b.wait(begun, 4*len(list))
 			b.stop()
+			truth := l.Truth()
 			seen := map[netip.Addr]int{} // silent rounds
 			away := 0                    // those of which less is known than they tell
-			for _, r := range rounds {
+			for n, r := range b.rounds[begun:] {
 				if slices.ContainsFunc(r.Answers, func(a route.Answer) bool { return a.Kind == route.Arrived }) {
 					continue
 				}
-				if len(r.Answers) == 12 && r.Answers[4].Kind == route.Unasked {
-					away++ // see whole
-					continue
-				}
-				if len(r.Answers) != 12 || r.Answers[4].Kind != route.Silent {
+				if len(r.Answers) != 12 {
 					t.Errorf("way %v", line(r))
 					continue
 				}
@@ -123,22 +131,20 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 					want = c.first
 				}
 				switch got := line(r)[11]; {
-				case got == want:
-				case got == "?":
+				case got == "*" && b.probe(truth, begun+n, 12) == nil:
+					t.Errorf("silent round %d: the last TTL is silent, and was not asked", seen[r.dst])
+				case got != want:
 					away++
-				default:
-					t.Errorf("silent round %d: the last TTL is %q, want %q", seen[r.dst], got, want)
 				}
 			}
 			if len(seen) != len(list) {
 				t.Errorf("%d destinations are silent", len(seen))
 			}
-			if away > len(rounds)/5 {
-				t.Errorf("of %d rounds of %d too little is known", away, len(rounds))
+			if away > 4*len(list)/5 {
+				b.control.Pace(t, "of %d rounds of %d too little is known", away, len(b.rounds)-begun)
 			}
-			// On a busy machine some are.
 			if got := b.value("skipped_probes_total"); got >= float64(len(list)/2) {
-				t.Errorf("%v rounds were skipped", got)
+				b.control.Pace(t, "%v rounds were skipped", got)
 			}
 		})
 	}
@@ -166,7 +172,7 @@ func TestADestinationOfTheOtherFamilyIsNone(t *testing.T) {
 				target.Key = route.Key{Prefix: netip.MustParsePrefix(prefix)}
 				b.apply(target)
 				b.run()
-				for _, r := range b.whole(b.wait(0, 3)) {
+				for _, r := range b.whole(0, 3) {
 					if r.dst.String() != good || r.Answers[len(r.Answers)-1].Kind != route.Arrived {
 						t.Errorf("%s: %v", r.dst, line(r))
 					}

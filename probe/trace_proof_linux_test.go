@@ -5,9 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
-
-	"github.com/google/go-cmp/cmp"
 
 	"prefix_exporter/lab/netsim"
 	"prefix_exporter/packet"
@@ -55,7 +52,6 @@ func TestTheAnswerThatProvesMostCounts(t *testing.T) {
 				l := lab(t, c.scenario)
 				b := newTraceBench(t, nil)
 				target := traceTarget(protocol, "192.0.2.7")
-				target.Interval, target.Timeout = 300*time.Millisecond, 250*time.Millisecond
 				b.apply(target)
 				onPacket(t, func(p []byte) {
 					dst := netip.AddrFrom4([4]byte(p[16:20]))
@@ -68,15 +64,13 @@ func TestTheAnswerThatProvesMostCounts(t *testing.T) {
 					}
 				})
 				b.run()
-				rounds := b.whole(b.wait(0, 6))
-				b.stop()
-				for _, r := range rounds {
-					if diff := cmp.Diff(c.want, line(r)); diff != "" {
-						t.Errorf("(-want +got)\n%s", diff)
-					}
+				if c.scenario == slowHop && slices.Contains(c.want, forger.String()) {
+					b.comesFirst(4)
+				} else {
+					b.sees(l, 0, 4, map[string][]string{"192.0.2.7": c.want})
 				}
-				if twice := b.value("duplicate_replies_total"); c.scenario == slowHop && twice < float64(len(rounds)) {
-					t.Errorf("%v answers were one too many in %d rounds", twice, len(rounds))
+				if c.scenario == slowHop {
+					waitFor(t, func() bool { return b.value("duplicate_replies_total") >= 3 })
 				}
 				b.unhealthy()
 			})
@@ -84,19 +78,32 @@ func TestTheAnswerThatProvesMostCounts(t *testing.T) {
 	}
 }
 
+// comesFirst waits for n rounds in which the second hop is who came first, 30 ms before the router that is there. A
+// busy machine may be later than that.
+func (b *traceBench) comesFirst(n int) {
+	b.t.Helper()
+	for round, first := 0, 0; first < n; round++ {
+		round = b.nextWhole(round)
+		switch got := line(b.wait(round, 1)[0]); got[1] {
+		case forger.String():
+			first++
+		default:
+			b.control.Pace(b.t, "way %v", got)
+		}
+	}
+}
+
 // TestAWayThatEndsIsKnownAtTheDeadline has nobody contradict who says by 8 bytes that the way ends.
 func TestAWayThatEndsIsKnownAtTheDeadline(t *testing.T) {
-	lab(t, `
+	l := lab(t, `
 prefixes: [192.0.2.0/24]
 routes: [{prefix: 192.0.2.0/24, hops: [10.0.0.1, {router: 10.0.0.2, quote: 8, unreachable: prohibited}]}]
 `)
 	b := newTraceBench(t, nil)
 	b.apply(traceTarget(TraceICMP, "192.0.2.7"))
 	b.run()
-	for _, r := range b.whole(b.wait(0, 4)) {
-		if got := line(r); len(got) < 3 || got[0] != "10.0.0.1" || got[1] != "10.0.0.2" || got[2] != "10.0.0.2X" {
-			t.Errorf("way %v, want one that ends at 10.0.0.2", got)
-		}
-	}
+	way := slices.Repeat([]string{"10.0.0.2X"}, 12)
+	way[0], way[1] = "10.0.0.1", "10.0.0.2"
+	b.sees(l, 0, 4, map[string][]string{"192.0.2.7": way})
 	b.unhealthy()
 }

