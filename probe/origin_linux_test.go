@@ -185,6 +185,7 @@ func newRouteProber(t *testing.T, protocol string) *prober {
 		begin: func(addr, source, device string) {
 			target := traceTarget(protocol, addr)
 			target.Source, target.Interface, target.MaxHops = optional(source), device, 1
+			target.Interval, target.Timeout = 80*time.Millisecond, 60*time.Millisecond
 			b.apply(target)
 			b.run()
 		},
@@ -292,7 +293,7 @@ func TestProbingGoesOnOnceWhatWasAwayIsBack(t *testing.T) {
 				return func(p *prober) bool { return p.answers() >= before[p]+n }
 			}
 			if c.away != "" || c.obstacle == "" {
-				each(t, "it is not answered", list, more(5))
+				each(t, "it is not answered", list, more(3))
 			}
 			lost := map[*prober]int{}
 			for _, p := range list {
@@ -319,7 +320,7 @@ func TestProbingGoesOnOnceWhatWasAwayIsBack(t *testing.T) {
 				before[p] = p.answers()
 			}
 			world.here(c.back)
-			each(t, "it is not answered again", list, more(5))
+			each(t, "it is not answered again", list, more(3))
 		})
 	}
 }

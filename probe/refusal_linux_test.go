@@ -112,6 +112,9 @@ func (b *bench) told(a netip.Addr, event string) (n int) {
 // here returns addresses that answer.
 func here() []netip.Addr { return addresses("127.1.0.0", 16) }
 
+// quickly is the same of a port.
+func quickly(t *TCPTarget) { t.Interval, t.Timeout = 200*time.Millisecond, 200*time.Millisecond }
+
 // onlyAnswered checks that addresses of this machine were answered, and that none was lost, but for what was late.
 func (b *bench) onlyAnswered(addrs []netip.Addr) {
 	b.t.Helper()
@@ -204,7 +207,7 @@ func TestAPortToWhichThereIsNoWayIsLost(t *testing.T) {
 	eachTCPEngine(t, func(t *testing.T, b *tcpBench) {
 		there := obstructed(t, 8)
 		serve(t, 80)
-		good, bad := tcpTargets(here(), nil, 80), tcpTargets(there, nil, 80)
+		good, bad := tcpTargets(here(), quickly, 80), tcpTargets(there, quickly, 80)
 		b.apply(append(good[:len(good):len(good)], bad...))
 		b.run()
 		onlyNoRoute(t, b.counts, there, 80)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"prefix_exporter/lab/netsim"
-	"prefix_exporter/lab/testenv"
 	"prefix_exporter/prefix"
 )
 
@@ -187,7 +186,7 @@ var modes = []struct {
 	engine string
 	mode   transmitMode
 	raw    bool
-	rare   bool // run only where there is time
+	rare   bool // see everyMode
 }{
 	{name: "dgram", engine: EngineBatch},
 	{name: "raw", engine: EngineBatch, raw: true},
@@ -196,14 +195,19 @@ var modes = []struct {
 	{name: "no transmit stamps", engine: EngineBatch, mode: transmitNone, rare: true},
 }
 
-// eachMode runs a test in every mode of the batch engine.
-func eachMode(t *testing.T, test func(t *testing.T, b *bench)) {
+// eachMode runs a test in the usual modes of the batch engine, everyMode also in those that differ from these only in how
+// packets are stamped.
+func eachMode(t *testing.T, test func(t *testing.T, b *bench)) { inModes(t, false, test) }
+
+func everyMode(t *testing.T, test func(t *testing.T, b *bench)) { inModes(t, true, test) }
+
+func inModes(t *testing.T, rare bool, test func(t *testing.T, b *bench)) {
 	for _, m := range modes {
+		if m.rare && !rare {
+			continue
+		}
 		t.Run(m.name, func(t *testing.T) {
 			netsim.RequireLab(t)
-			if m.rare {
-				testenv.RequireTime(t, 15*time.Minute) // for all modes of all tests
-			}
 			if m.raw {
 				closePingGroups(t)
 			}
@@ -224,7 +228,7 @@ func closePingGroups(t *testing.T) {
 }
 
 func TestEveryPacketEndsAsTheLabSays(t *testing.T) {
-	eachMode(t, func(t *testing.T, b *bench) {
+	everyMode(t, func(t *testing.T, b *bench) {
 		l := lab(t, `
 seed: 42
 prefixes: [192.0.2.0/24, 198.51.100.0/24, 203.0.113.0/24]
@@ -297,7 +301,7 @@ func (b *bench) checkTable(targets []Target) {
 }
 
 func TestIPv6EndsAsTheLabSays(t *testing.T) {
-	eachMode(t, func(t *testing.T, b *bench) {
+	everyMode(t, func(t *testing.T, b *bench) {
 		l := lab(t, `
 seed: 6
 prefixes: [2001:db8::/120]
@@ -320,7 +324,7 @@ rules:
 }
 
 func TestRTTIsWhatTheLabHeld(t *testing.T) {
-	eachMode(t, func(t *testing.T, b *bench) {
+	everyMode(t, func(t *testing.T, b *bench) {
 		if b.engine.(*batch).mode == transmitNone {
 			t.Skip("exactness is promised where the kernel stamps")
 		}
