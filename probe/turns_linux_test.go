@@ -21,7 +21,7 @@ func TestALoopThatRunsInTurnsSkipsNothing(t *testing.T) {
 		t.Run(turns.name, func(t *testing.T) {
 			netsim.RequireLab(t)
 			b := newBench(t, EngineBatch)
-			const n, length = 10240, 3 * time.Second
+			const n, length = 10240, 2 * time.Second
 			b.apply(prefix.ExpectAll, targets(addresses("127.1.0.0", n), eachSecond))
 			engine := b.engine.(*batch)
 			for _, s := range engine.slots {

@@ -39,7 +39,7 @@ func newTrial(t *testing.T) *trial {
 	tr.batch = b
 	tr.socket = &socket{fd: -1}
 	tr.slot = &slot{
-		target: target(netip.MustParseAddr("192.0.2.7")), used: true, socket: tr.socket, serial: 41,
+		target: mended(netip.MustParseAddr("192.0.2.7"), eachSecond), used: true, socket: tr.socket, serial: 41,
 		queue: &deadlines{timeout: int64(time.Second), targets: 1},
 	}
 	b.slots, b.list = []*slot{tr.slot}, []*socket{tr.socket}
