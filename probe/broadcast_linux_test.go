@@ -90,4 +90,3 @@ func TestABroadcastAddressIsNamedOnce(t *testing.T) {
 		t.Errorf("said %q", said)
 	}
 }
-

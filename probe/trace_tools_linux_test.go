@@ -192,4 +192,3 @@ func (h *hopTimes) later(t testing.TB, name string, other *hopTimes) (where stri
 	}
 	return where
 }
-
