@@ -73,7 +73,9 @@ func TestAReloadMayNameWhatIsNotThere(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					got = append(got, s)
+					if strings.HasPrefix(s, "prefix") { // and no trouble of a busy machine
+						got = append(got, s)
+					}
 				}
 			}
 			want := []string{

@@ -47,8 +47,10 @@ func newChain(t testing.TB) *chain {
 		})
 		c.pids = append(c.pids, strconv.Itoa(cmd.Process.Pid))
 	}
+	setSysctl(t, "/proc/sys/net/ipv6/conf/default/accept_dad", "0") // else a link carries nothing for a second
 	for k := 1; k <= chainLength; k++ {
 		c.settled(k)
+		c.in(k, "echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad")
 		c.link(k)
 	}
 	for k := 1; k <= chainLength; k++ {
