@@ -77,6 +77,8 @@ func targets(addrs []netip.Addr, mend func(*Target)) []Target {
 
 // bareBench makes a bench without an engine.
 func bareBench(t testing.TB) *bench {
+	t.Helper()
+	netsim.RequireLab(t) // an engine has sockets
 	b := &bench{
 		t: t, registry: prometheus.NewRegistry(), health: NewHealth(time.Now),
 		packets: map[probeKey][]Packet{}, sent: map[netip.Addr]int{}, flying: map[netip.Addr]int{},

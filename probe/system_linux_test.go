@@ -6,12 +6,14 @@ import (
 	"strings"
 	"testing"
 
+	"prefix_exporter/lab/netsim"
 	"prefix_exporter/lab/testenv"
 )
 
 // setSysctl sets a sysctl of this network namespace until the end of the test.
 func setSysctl(t testing.TB, path, value string) {
 	t.Helper()
+	netsim.RequireLab(t)
 	before, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -33,6 +35,7 @@ func requireEnv(t testing.TB, name, because string) {
 // command runs a program that the test cannot do without.
 func command(t testing.TB, name string, args ...string) {
 	t.Helper()
+	netsim.RequireLab(t)
 	path := testenv.RequireProgram(t, name, "iproute2")
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)

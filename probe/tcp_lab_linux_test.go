@@ -300,6 +300,7 @@ func (s *server) accept(fd int) {
 // nft adds rules to the firewall of the lab, a chain for each hook, until the end of the test.
 func nft(t testing.TB, rules string) {
 	t.Helper()
+	netsim.RequireLab(t)
 	path := testenv.RequireProgram(t, "nft", "nftables")
 	script := `add table inet t
 add chain inet t in { type filter hook input priority 0; }
