@@ -51,7 +51,7 @@ func TestNothingIsAllocatedPerPacket(t *testing.T) {
 	if engine.tally.sent == sent {
 		t.Fatal("nothing was sent")
 	}
-	if allocs >= 0.1 {
+	if allocs >= fewAllocations {
 		t.Errorf("%v allocations a tick of 16 packets, want 0", allocs)
 	}
 }

@@ -248,10 +248,13 @@ func TestNothingIsAllocatedPerConnection(t *testing.T) {
 	if sent == 0 {
 		t.Fatal("nothing was connected to")
 	}
-	if allocs >= 0.1 {
+	if allocs >= fewAllocations {
 		t.Errorf("%v allocations a tick of %.0f connections, want 0", allocs, sent/float64(ticks))
 	}
 }
+
+// fewAllocations is what the runtime and other goroutines may allocate a tick: what the tick itself does is 1 at least.
+const fewAllocations = 0.5
 
 // leastAllocations runs f so many times, and again, until there were hardly any allocations or it has been tried often, and
 // returns the least mean of them and how often f was run in all. Other goroutines allocate as well, now and then: what f
@@ -266,7 +269,7 @@ func leastAllocations(runs int, f func()) (least float64, all int) {
 		}
 		runtime.ReadMemStats(&after)
 		all += runs
-		if least = min(least, float64(after.Mallocs-before.Mallocs)/float64(runs)); least < 0.1 {
+		if least = min(least, float64(after.Mallocs-before.Mallocs)/float64(runs)); least < fewAllocations {
 			break
 		}
 	}
