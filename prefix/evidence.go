@@ -27,6 +27,7 @@ func (t *Table) LeaveOut(h Handle) {
 			s.results.add(Result{time.Now().UnixNano(), 0, slot.generation, NoSample, h.index, newFlags(Dark, false)})
 		}
 		slot.LeftOut, slot.Known, slot.State, slot.untold, slot.oks, slot.fails = true, false, Dark, false, 0, 0
+		slot.Obstacle = "" // nothing stands in the way of what is not to be done
 	})
 	if c.Addr.IsValid() {
 		t.onChange(c)

@@ -180,7 +180,13 @@ func TestAnAddressThatIsLeftOutIsDark(t *testing.T) {
 		var changes []State
 		table, h := one(t, every(time.Second, ExpectAll), func(c Change) { changes = append(changes, c.To) })
 		tell(t, table, h, ".")
+		table.Unmeasured(h, "skipped")
 		table.LeaveOut(h)
+		var snap Snapshot
+		table.Series()[0].Snapshot(&snap)
+		if slot := snap.Slots[h.index]; !slot.LeftOut || slot.Obstacle != "" {
+			t.Errorf("left out %v, obstacle %q, want none", slot.LeftOut, slot.Obstacle)
+		}
 		if got := tell(t, table, h, "============"); got != strings.Repeat("d", 12) {
 			t.Errorf("states %s", got)
 		}
