@@ -22,7 +22,7 @@ all:
 
 # The program beside the floor and other tools, in turns. Linux and root.
 bench:
-	go run ./lab/bench compare --ratio
+	go run ./lab/bench/compare --ratio
 
 # The pictures of the documentation. Linux, root and Chromium.
 pictures:
