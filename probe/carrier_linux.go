@@ -10,10 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// errCarrier is why nothing is sent to a destination whose route leads over an interface without carrier: the cable is out,
-// or the other end is off. Linux keeps such a route, takes the packet, and drops it without a word.
-var errCarrier = errors.New("the interface that the route leads over has no carrier")
-
 const (
 	// carrierEvery is how often it is asked whether an interface has lost its carrier. An address is down after several
 	// intervals of 0.2 s or more, so this is early enough.
@@ -47,7 +43,6 @@ func newCarriers() carriers { return carriers{events: -1, ask: -1} }
 // start opens the sockets and reads the state of all interfaces.
 func (c *carriers) start() {
 	c.buffer = make([]byte, 32<<10) // more than a message about one interface has
-	c.epoch = 1
 	c.events = netlinkSocket(unix.RTMGRP_LINK)
 	c.ask = netlinkSocket(0)
 	c.readAll()
@@ -63,6 +58,7 @@ func (c *carriers) close() {
 	c.out = nil
 }
 
+// netlinkSocket returns a socket of rtnetlink(7) to which changes of some groups are told; -1: none is to be had.
 func netlinkSocket(groups uint32) int {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
@@ -81,20 +77,9 @@ func (c *carriers) readAll() {
 	if err != nil {
 		return
 	}
-	before := c.out
 	c.out = nil
+	c.epoch++ // what was without carrier may not be any more
 	c.note(rib)
-	c.changedFrom(before)
-}
-
-func (c *carriers) changedFrom(before map[int32]bool) {
-	same := len(before) == len(c.out)
-	for index := range c.out {
-		same = same && before[index]
-	}
-	if !same {
-		c.epoch++
-	}
 }
 
 // step reads what has changed. It costs one system call each carrierEvery.

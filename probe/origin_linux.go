@@ -132,16 +132,7 @@ func (n *notices) open() {
 		return
 	}
 	n.opened = true
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err == nil {
-		groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
-		if err = unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-			_ = unix.Close(fd)
-		}
-	}
-	if n.fd = fd; err != nil {
-		n.fd = -1
-	}
+	n.fd = netlinkSocket(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
 }
 
 // any says whether something has changed since the last call. It costs one system call.

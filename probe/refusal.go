@@ -29,6 +29,10 @@ const (
 // or its interface is not there.
 var errPath = errors.New("no socket")
 
+// errCarrier is why nothing is sent to a destination whose route leads over an interface without carrier: the cable is out,
+// or the other end is off. Linux keeps such a route, takes the packet, and drops it without a word.
+var errCarrier = errors.New("the interface that the route leads over has no carrier")
+
 // judgeRefusal finds out what an error means, of which pending says whether it may be a socket's memory of
 // something else. look asks the kernel for a way to the destination, without sending anything: connect(2) of
 // a fresh UDP socket (udp(7)), to a broadcast address if asked to. It returns its error, which wraps errPath if
@@ -37,6 +41,9 @@ var errPath = errors.New("no socket")
 // socket for a broadcast address too, EADDRNOTAVAIL for a family without addresses and for a
 // lack of local ports, EINVAL for a black hole and for a mistake of ours.
 func judgeRefusal(err error, pending bool, look func(broadcast bool) error) (refusal, error) {
+	if errors.Is(err, errCarrier) {
+		return refusedNoRoute, err // the kernel, asked for a way, would name the route
+	}
 	if !pending && !ofDestination(err) {
 		return refusedHere, err
 	}

@@ -105,8 +105,7 @@ func (b *batch) rejected(s *socket, i int, errno unix.Errno, at int64, o *offers
 		o.judged = true
 		return true
 	case why == refusedNoRoute:
-		b.tally.sent++ // its outcome is known
-		b.reach.deny(denial[*slot]{sl, sl.target.Handle, at, b.clock.at(at), uint16(serial)})
+		b.noWay(sl, serial, at)
 	case why == refusedBroadcast:
 		b.leaveOut(sl, at)
 	case errno == unix.EINVAL && s.transmit == transmitByID && !s.proven:
@@ -118,6 +117,12 @@ func (b *batch) rejected(s *socket, i int, errno unix.Errno, at int64, o *offers
 	}
 	o.uncounted = 0
 	return false
+}
+
+// noWay takes a probe for which this machine has no way to the target.
+func (b *batch) noWay(sl *slot, serial uint32, at int64) {
+	b.tally.sent++ // its outcome is known
+	b.reach.deny(denial[*slot]{sl, sl.target.Handle, at, b.clock.at(at), uint16(serial)})
 }
 
 // believed says whether an error is believed to mean that there is no way, without a look.

@@ -33,8 +33,7 @@ func (b *batch) sendDue(g *group) {
 			continue
 		}
 		if b.unplugged(s) {
-			b.tally.sent++ // its outcome is known
-			b.reach.deny(denial[*slot]{s, s.target.Handle, b.clock.now, b.clock.at(b.clock.now), uint16(s.serial + 1)})
+			b.noWay(s, s.serial+1, b.clock.now)
 			continue
 		}
 		sock := s.socket

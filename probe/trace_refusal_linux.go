@@ -1,7 +1,6 @@
 package probe
 
 import (
-	"errors"
 	"net/netip"
 
 	"golang.org/x/sys/unix"
@@ -31,10 +30,6 @@ func (t *tracer) unsendable(r *trail, i int, err error, pending bool) refusal {
 	if gone := t.origins.suspect(r.socket.origin, t.clock.now); gone != nil {
 		t.absent(r, i, gone)
 		return refusedHere
-	}
-	if errors.Is(err, errCarrier) {
-		r.stranded = refusedNoRoute
-		return refusedNoRoute
 	}
 	why, err := judgeRefusal(err, pending, r.look)
 	switch why {
