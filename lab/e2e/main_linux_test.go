@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"prefix_exporter/lab/netsim"
+	"prefix_exporter/lab/testenv"
 )
 
 // binaryEnv carries the path of the exporter into the network namespace of the tests,
@@ -44,8 +45,8 @@ func (w withExporter) Run() int {
 // build builds the exporter as users do, with the race detector if the tests have it.
 func build(path string) error {
 	args := []string{"build", "-o", path}
-	if raceFlag != "" {
-		args = append(args, raceFlag)
+	if testenv.Race {
+		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "prefix_exporter/cmd/prefix_exporter")...)
 	if out, err := cmd.CombinedOutput(); err != nil {

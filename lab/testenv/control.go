@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// controlTick is how long the control thread sleeps: as long as the probing loop of the exporter does.
+	// controlTick is how long a thread that only sleeps does so: as long as the probing loop of the exporter.
 	controlTick = 4 * time.Millisecond
 	// Tolerance is by how much the control thread may oversleep before the machine is said not to keep time. The
 	// exporter calls a probe late after 10 ms and its own loop stalled after more; a control that overslept by
@@ -38,14 +38,20 @@ func StartControl(t testing.TB) *Control {
 
 func (c *Control) run() {
 	defer close(c.done)
+	Sleep(c.stop, c.note)
+}
+
+// Sleep sleeps again and again on a thread of its own, and tells by how much it overslept each time, until stop is closed. It
+// may be nil.
+func Sleep(stop <-chan struct{}, told func(overslept time.Duration)) {
 	runtime.LockOSThread() // as the probing loop does
 	defer runtime.UnlockOSThread()
 	for {
 		began := time.Now()
 		time.Sleep(controlTick)
-		c.note(time.Since(began) - controlTick)
+		told(time.Since(began) - controlTick)
 		select {
-		case <-c.stop:
+		case <-stop:
 			return
 		default:
 		}
@@ -81,7 +87,7 @@ func (c *Control) OnTime() bool { return c.Worst() <= Tolerance }
 func (c *Control) Pace(t testing.TB, format string, args ...any) {
 	t.Helper()
 	switch {
-	case race:
+	case Race:
 		t.Logf("not judged with the race detector: "+format, args...)
 		return
 	case c.OnTime():

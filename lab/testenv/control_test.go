@@ -36,7 +36,7 @@ func TestPaceIsAnErrorOnlyWhereTheMachineKeptTime(t *testing.T) {
 			c.note(0)
 			c.Pace(r, "%d probes were late", 3)
 			said := strings.Join(append(r.errors, r.lines...), "\n")
-			fails := test.fails && !race
+			fails := test.fails && !Race
 			if failed := len(r.errors) == 1; failed != fails || !strings.HasSuffix(said, "3 probes were late") {
 				t.Errorf("errors %q, lines %q, want a failure: %v", r.errors, r.lines, fails)
 			}

@@ -2,5 +2,5 @@
 
 package testenv
 
-// race says whether the tests watch for data races, which makes everything many times slower.
-const race = true
+// Race says whether the tests watch for data races, which makes everything many times slower.
+const Race = true

@@ -8,21 +8,18 @@ import (
 	"os"
 	"runtime"
 	"time"
-)
 
-// tick is how long it sleeps: as long as the probing loop of the exporter does.
-const tick = 4 * time.Millisecond
+	"prefix_exporter/lab/testenv"
+)
 
 func main() {
 	least := flag.Duration("least", 50*time.Millisecond, "the shortest pause that is written")
 	flag.Parse()
 	runtime.LockOSThread()
 	hurry() // before everything else that runs beside it
-	for {
-		began := time.Now()
-		time.Sleep(tick)
-		if overslept := time.Since(began) - tick; overslept >= *least {
+	testenv.Sleep(nil, func(overslept time.Duration) {
+		if overslept >= *least {
 			fmt.Fprintf(os.Stdout, "%d %d\n", time.Now().Unix(), overslept.Milliseconds())
 		}
-	}
+	})
 }
