@@ -111,11 +111,11 @@ func alive(pid int) bool {
 func TestWithoutNamespaceTestsSkipOrFail(t *testing.T) {
 	netsim.RequireLab(t)
 	const reason = "PREFIX_EXPORTER_NETSIM_REASON=because"
-	out, err := helper("require", reason).CombinedOutput()
+	out, err := helper("require", reason, testenv.TimedEnv+"=1").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "--- SKIP") || !strings.Contains(string(out), "the lab is needed: because") {
 		t.Errorf("%v\n%s", err, out)
 	}
-	out, err = helper("require", reason, testenv.NoSkipEnv+"=1").CombinedOutput()
+	out, err = helper("require", reason, testenv.TimedEnv+"=1", testenv.NoSkipEnv+"=1").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "--- FAIL") || !strings.Contains(string(out), "the lab is needed: because") {
 		t.Errorf("%v\n%s", err, out)
 	}
